@@ -1,0 +1,80 @@
+"""Records: what became of one trial. Plain data, stored as JSON, never pickled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+RECORD_VERSION = 1
+
+
+class Status(StrEnum):
+    """Everything that can become of a trial."""
+
+    OK = "ok"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    OOM = "oom"
+    TIMEOUT = "timeout"
+    KILLED = "killed"
+    PARENT_FAILED = "parent_failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of one trial.
+
+    ``trial``       ``Trial.to_json()``: everything that made the key
+    ``metrics``     scored pool -> metric -> value, on all test examples
+    ``curve``       ``pool``, ``metric``, ``examples``, ``steps`` [P], ``scores`` [P], ``seconds`` [P] of
+                    training, ``selected`` (the step that is the result); one point where nothing was trained
+    ``losses``      ``steps`` [P] and for each named term its mean over the window that ends there
+    ``clocks``      seconds: ``setup``, ``training``, ``evaluation``, ``total``
+    ``throughput``  ``training`` and ``inference`` examples/s (``median``, ``q25``, ``q75``, ``windows``),
+                    ``latency_ms`` at batch 1 (``p50``, ``p95``); ``None`` where not measured or not exclusive
+    ``memory``      bytes: ``peak_rss`` of the worker, ``peak_allocated`` and ``peak_reserved`` of the device
+    ``cost``        ``parameters``, ``trained_parameters``, ``steps``, ``forward_flops`` per example, ``energy_j``
+    ``data``        what was used: content hashes, pool sizes, licences, split notes
+    ``seeds``       the seed of each axis
+    ``environment`` versions, git state, device, host
+    """
+
+    key: str
+    status: Status
+    trial: Mapping[str, Any]
+    suite: str = ""
+    reason: str = ""
+    metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    curve: Mapping[str, Any] | None = None
+    losses: Mapping[str, Any] | None = None
+    clocks: Mapping[str, float] = field(default_factory=dict)
+    throughput: Mapping[str, Any] | None = None
+    memory: Mapping[str, Any] = field(default_factory=dict)
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    seeds: Mapping[str, int] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    artifact: Mapping[str, Any] | None = None
+    started: str = ""
+    finished: str = ""
+    resumed_from: int = 0
+    version: int = RECORD_VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, ready for ``json.dumps``."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Record:
+        """The inverse of ``to_json``. Raises ``ValueError`` where a field is missing, unknown or of a later version."""
+        if data.get("version", 0) > RECORD_VERSION:
+            raise ValueError(f"record of version {data['version']}; this tlbench reads up to {RECORD_VERSION}")
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(data) - known):
+            raise ValueError(f"unknown fields: {', '.join(unknown)}")
+        if missing := sorted({"key", "status", "trial"} - set(data)):
+            raise ValueError(f"missing fields: {', '.join(missing)}")
+        return cls(**{**data, "status": Status(data["status"])})
