@@ -22,18 +22,22 @@ if TYPE_CHECKING:
     from tlbench.api.records import Record
     from tlbench.api.trials import Plan, Trial
 
-    Array: TypeAlias = NDArray[Any]
-    Inputs: TypeAlias = Tensor | Mapping[str, Tensor]
-    """A batch of inputs [B, ...]: one tensor, or a mapping of tensors with one leading dimension."""
+# Aliases are texts: checkers read them, and nothing is imported for them at run time.
+Array: TypeAlias = "NDArray[Any]"
 
-    Terms: TypeAlias = Tensor | Mapping[str, Tensor]
-    """A scalar loss, or named scalar terms: the loop adds them up and records each one."""
+Terms: TypeAlias = "Tensor | Mapping[str, Tensor]"
+"""A scalar loss, or named scalar terms: the loop adds them up and records each one."""
 
-    Predictor: TypeAlias = Callable[[Any], Tensor]
-    """Inputs [B, ...] -> scores [B, C]; larger is better. Any ``nn.Module`` of that shape is one."""
+Predictor: TypeAlias = "Callable[[Any], Tensor]"
+"""Inputs [B, ...] -> scores [B, C]; larger is better. Any ``nn.Module`` of that shape is one.
 
-    Fitted: TypeAlias = Predictor | "Adaptable" | Mapping[str, Predictor]
-    """What ``Strategy.fit`` returns; a mapping has one predictor for each scored pool."""
+Inputs are one tensor, or a mapping of tensors with one leading dimension."""
+
+Fitted: TypeAlias = "Predictor | Adaptable | Mapping[str, Predictor]"
+"""What ``Strategy.fit`` returns; a mapping has one predictor for each scored pool."""
+
+Update: TypeAlias = "nn.Module | Group | Sequence[nn.Module | Group]"
+"""What a training updates: modules, or groups of modules with rates of their own."""
 
 Start: TypeAlias = Literal["source", "weights", "random"]
 """Where a backbone's weights come from: trained on the source, its own pre-trained weights, or chance.
@@ -182,10 +186,6 @@ class Group:
     modules: nn.Module | Sequence[nn.Module]
     lr: float = 1.0
     weight_decay: float | None = None
-
-
-if TYPE_CHECKING:
-    Update: TypeAlias = nn.Module | Group | Sequence["nn.Module | Group"]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,62 @@
+"""What tlbench brings along, through the same hooks as everybody else's plugins."""
+
+from __future__ import annotations
+
+from tlbench.api.hooks import hookimpl
+
+
+@hookimpl
+def tlbench_datasets() -> list[type]:
+    from tlbench.builtin.digits import Digits
+    from tlbench.builtin.hub import Hub
+    from tlbench.builtin.image_folder import ImageFolder
+    from tlbench.builtin.tables import Mat, Svmlight
+
+    return [Digits, Hub, ImageFolder, Mat, Svmlight]
+
+
+@hookimpl
+def tlbench_tasks() -> list[type]:
+    from tlbench.builtin.tasks import Adaptation, FineTuning, SourceTrainingTask
+
+    return [Adaptation, FineTuning, SourceTrainingTask]
+
+
+@hookimpl
+def tlbench_backbones() -> list[type]:
+    from tlbench.builtin.small_backbones import MLP, Identity, SmallCNN
+    from tlbench.builtin.timm_backbone import Timm
+
+    return [MLP, Identity, SmallCNN, Timm]
+
+
+@hookimpl
+def tlbench_strategies() -> list[type]:
+    from tlbench.builtin.fine_tune import FineTune
+    from tlbench.builtin.l2_sp import L2SP
+    from tlbench.builtin.linear_probe import LinearProbe
+    from tlbench.builtin.references import Majority, Scratch, SourceOnly, SourceTraining, TargetOracle
+
+    return [FineTune, L2SP, LinearProbe, Majority, Scratch, SourceOnly, SourceTraining, TargetOracle]
+
+
+@hookimpl
+def tlbench_metrics() -> list[type]:
+    from tlbench.builtin.metrics import Accuracy, BalancedAccuracy, LogLoss, MacroF1
+
+    return [Accuracy, BalancedAccuracy, LogLoss, MacroF1]
+
+
+@hookimpl
+def tlbench_executors() -> list[type]:
+    from tlbench.execution.in_process import InProcess
+    from tlbench.execution.processes import WorkerProcesses
+
+    return [InProcess, WorkerProcesses]
+
+
+@hookimpl
+def tlbench_reporters() -> list[type]:
+    from tlbench.builtin.reporters import Csv, Json, Markdown, Parquet
+
+    return [Csv, Json, Markdown, Parquet]

@@ -1,0 +1,1 @@
+"""Evaluation: scores of a predictor and learning curves; never imports training."""

@@ -1,0 +1,1 @@
+"""Models: backbones with their starting weights, and classifiers on top."""

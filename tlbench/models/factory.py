@@ -1,0 +1,83 @@
+"""Fresh models for one trial: the same start for the same seed, whatever the strategy does before or after."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from tlbench.api.types import Backbone, InputTransform, Seeds, Shape, Start
+from tlbench.errors import TrialError
+from tlbench.models.classifier import Classifier
+
+
+@dataclass(eq=False)
+class ModelFactory:
+    """Makes backbones and classifiers for one trial.
+
+    ``identity`` names the backbone with all its parameters; random weights and heads derive from it and
+    the seed. ``source_weights`` is the state of the classifier trained on the source (``backbone.*`` and
+    ``head.*``), or ``None`` where the trial has no source model.
+    """
+
+    backbone: Backbone
+    identity: str
+    shape: Shape
+    seeds: Seeds
+    device: torch.device
+    source_weights: Mapping[str, Tensor] | None = None
+    _templates: dict[bool, nn.Module] = field(default_factory=dict)
+
+    @property
+    def transform(self) -> InputTransform | None:
+        """What the backbone does with raw images; the same for every start."""
+        found: InputTransform | None = self._template(pretrained=False).transform  # type: ignore[assignment]
+        return found
+
+    def make_backbone(self, start: Start) -> nn.Module:
+        """A fresh backbone, x [B, ...] -> features [B, D]."""
+        model = copy.deepcopy(self._template(pretrained=start != "random"))
+        if start == "source":
+            if self.source_weights is None:
+                raise TrialError("the strategy asks for weights trained on the source, but this trial has no source model")
+            state = {k.removeprefix("backbone."): v for k, v in self.source_weights.items() if k.startswith("backbone.")}
+            model.load_state_dict(state)
+        return model.to(self.device)
+
+    def make_classifier(self, start: Start, num_classes: int) -> Classifier:
+        """A fresh backbone with a fresh head; the head depends on the seed and its shape only."""
+        backbone = self.make_backbone(start)
+        with self._seeded("head", self.identity, str(num_classes)):
+            model = Classifier(backbone.cpu(), num_classes)
+        return model.to(self.device)
+
+    def with_backbone(self, backbone: Backbone, identity: str) -> ModelFactory:
+        """The same trial with another backbone, which knows no source model."""
+        return replace(self, backbone=backbone, identity=identity, source_weights=None, _templates={})
+
+    def _template(self, *, pretrained: bool) -> nn.Module:
+        pretrained = pretrained and self.backbone.pretrained_on is not None
+        if pretrained not in self._templates:
+            with self._seeded("init", self.identity):
+                self._templates[pretrained] = self.backbone.load(self.shape, pretrained=pretrained)
+        return self._templates[pretrained]
+
+    def _seeded(self, axis: str, *names: str) -> _Seeded:
+        return _Seeded(self.seeds.integer(axis, *names))
+
+
+class _Seeded:
+    """Draws inside do not depend on, and do not change, the state of torch's generator outside."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def __enter__(self) -> None:
+        self._outside = torch.get_rng_state()
+        torch.default_generator.manual_seed(self._seed)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_rng_state(self._outside)

@@ -1,0 +1,1 @@
+"""Results: the run folder with its records, and the conditions of measurement."""

@@ -1,0 +1,1 @@
+"""Training: the context of a strategy, the one loop, and what it keeps."""

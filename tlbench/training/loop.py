@@ -1,0 +1,163 @@
+"""The only training loop: rounds of turns over streams, with no host work inside a window.
+
+A window is the stretch between two points of the learning curve. Inside it nothing is read from the
+device, logged or evaluated; at its end the losses are read once, a snapshot is taken and the clock is
+stopped for as long as that takes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tlbench.api.recipe import Recipe
+from tlbench.api.types import Step, Terms, Turn
+from tlbench.training.checkpoint import Checkpoints, Interrupted
+from tlbench.training.optim import groups_of, modules_of, optimizers_of, schedule_of
+from tlbench.training.streams import Stream
+from tlbench.training.tape import Tape, Window
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One call of ``ctx.train`` or ``ctx.take_turns``."""
+
+    index: int
+    steps: int
+    points: frozenset[int]
+    """Steps of the whole budget that are points of the learning curve."""
+
+
+def play(
+    turns: Sequence[Turn],
+    phase: Phase,
+    *,
+    streams: Mapping[str, Stream],
+    recipe: Recipe,
+    device: torch.device,
+    tape: Tape,
+    checkpoints: Checkpoints,
+    rng: np.random.Generator,
+    stop: Callable[[], bool],
+) -> None:
+    """Run ``phase.steps`` rounds. Raises ``Diverged``, or ``Interrupted`` after saving a checkpoint."""
+    modules = [m for t in turns for g in groups_of(t.update) for m in modules_of(g)]
+    for module in modules:
+        module.to(device)
+        set_mode(module)
+    tape.track(modules)
+    optimizers, stepped = optimizers_of(turns, recipe)
+    factor = schedule_of(recipe, phase.steps)
+    base_rates = [[float(g["lr"]) for g in o.param_groups] for o in optimizers]
+    constant = recipe.schedule == "constant" and recipe.warmup == 0
+    pools = list(dict.fromkeys(name for t in turns for name in t.on))
+    several = len(turns) > 1
+    parameters = [[p for o in mine for g in optimizers[o].param_groups for p in g["params"]] for mine in stepped]
+    cast = _autocast(device, recipe.precision)
+
+    offset = tape.steps
+    if (resumed := checkpoints.resume(phase.index, tape, optimizers, rng)) is not None:
+        begin, losses = resumed
+    else:
+        begin, losses = 0, {}
+        tape.snapshot(first=True, point=offset in phase.points and not any(s.point and s.step == offset for s in tape.snapshots))
+    window_first, window_seconds = begin, 0.0
+    batches: dict[str, Any] = {}
+    examples = sum(min(recipe.batch_size, len(streams[name])) for name in pools)
+    clock = _now(device)
+
+    for index in range(begin, phase.steps):
+        if not constant:
+            now = factor(index)
+            for optimizer, rates in zip(optimizers, base_rates, strict=True):
+                for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                    group["lr"] = rate * now
+        batches = {name: streams[name].batch(offset + index) for name in pools}
+        step = Step(index, phase.steps)
+        for turn, mine, trained in zip(turns, stepped, parameters, strict=True):
+            for _ in range(turn.times):
+                with cast():
+                    terms = turn.loss(*[batches[name] for name in turn.on], step)
+                total = _add_up(terms, losses)
+                for o in mine:
+                    optimizers[o].zero_grad(set_to_none=True)
+                if several:  # nobody else's weights collect gradient
+                    torch.autograd.backward(total, inputs=trained)
+                else:
+                    total.backward()  # type: ignore[no-untyped-call]
+                if recipe.clip_norm is not None:
+                    nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
+                for o in mine:
+                    optimizers[o].step()
+
+        done = index + 1
+        at_point = offset + done in phase.points
+        if at_point or done == phase.steps or checkpoints.due() or stop():
+            elapsed = _now(device) - clock
+            window_seconds += elapsed
+            tape.seconds += elapsed
+            tape.steps = offset + done
+            for name in pools:
+                per_step = min(recipe.batch_size, len(streams[name]))
+                tape.examples[name] = tape.examples.get(name, 0) + per_step * (done - window_first)
+            if at_point or done == phase.steps:
+                tape.add_losses(losses, offset + window_first)
+                losses = {}
+                tape.windows.append(Window(done - window_first, examples * (done - window_first), window_seconds))
+                tape.snapshot(first=False, point=at_point)
+                window_seconds = 0.0
+            window_first = done
+            if done < phase.steps and (checkpoints.due() or stop()):
+                checkpoints.save(phase.index, done, tape, optimizers, rng, losses)
+                if stop():
+                    raise Interrupted
+            clock = _now(device)
+    if begin < phase.steps and (checkpoints.due() or checkpoints.has(phase.index)):
+        checkpoints.save(phase.index, phase.steps, tape, optimizers, rng, {})
+    for module in modules:
+        module.eval()
+
+
+def set_mode(module: nn.Module) -> None:
+    """Training mode, except for modules whose parameters are all frozen: frozen BatchNorm keeps its statistics."""
+    parameters = list(module.parameters())
+    if parameters and not any(p.requires_grad for p in parameters):
+        module.eval()
+        return
+    module.training = True
+    for child in module.children():
+        set_mode(child)
+
+
+def _add_up(terms: Terms, losses: dict[str, list[Tensor]]) -> Tensor:
+    """The sum of the terms; each is kept, detached, for the end of the window."""
+    if isinstance(terms, Mapping):
+        total: Tensor | None = None
+        for name, term in terms.items():
+            losses.setdefault(name, []).append(term.detach())
+            total = term if total is None else total + term
+        if total is None:
+            raise ValueError("the loss function returned no terms")
+        return total
+    losses.setdefault("loss", []).append(terms.detach())
+    return terms
+
+
+def _autocast(device: torch.device, precision: str) -> Callable[[], Any]:
+    if precision == "float32":
+        return nullcontext
+    return lambda: torch.autocast(device.type, torch.bfloat16)
+
+
+def _now(device: torch.device) -> float:
+    """Seconds, once the device has done all that it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
