@@ -382,6 +382,12 @@ class Work(Protocol):
 
     def __call__(self, trial: Trial) -> Record: ...
 
+    def started(self, trial: Trial, slot: str) -> None:
+        """Tell whoever watches that this trial begins in that slot."""
+
+    def stopping(self) -> bool:
+        """Whether the user asked to stop: begin nothing more, and let what runs save its state."""
+
 
 class Reporter(Protocol):
     """Writes a leaderboard in one form and returns the files that it wrote."""

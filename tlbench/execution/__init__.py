@@ -1,0 +1,1 @@
+"""Execution: trials become records, here or in worker processes."""

@@ -1,0 +1,197 @@
+"""The bench: what a process needs to do trials, kept warm from one trial to the next."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from tlbench.api.records import Record
+from tlbench.api.trials import Choice, Trial, canonical
+from tlbench.api.types import Array, Domain, InputTransform, Split
+from tlbench.data.cache import DataCache, domain_hash
+from tlbench.data.inputs import fits, resize
+from tlbench.errors import TrialError
+from tlbench.plugins import Plugins
+from tlbench.results.store import RunFolder
+from tlbench.training.context import FeatureCache
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A domain of which only the description is kept; its arrays are read back when they are wanted."""
+
+    domain: Domain
+    content: str
+
+
+@dataclass(eq=False)
+class Bench:
+    """Does trials in this process: an implementation of ``tlbench.Work``.
+
+    ``spec`` is plain data from which another process makes the same bench; see ``make_spec``.
+    """
+
+    spec: Mapping[str, Any]
+    stop: Callable[[], bool] = lambda: False
+    _loaded: dict[str, Loaded] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        spec = self.spec
+        self.plugins = Plugins.from_spec(spec["plugins"])
+        self.run = RunFolder(Path(spec["run"]))
+        self.base = Path(spec["base"])
+        data_root = Path(spec["data_root"]) if spec["data_root"] else None
+        self.cache = DataCache(Path(spec["cache"]), data_root, self.base, spec["memory_limit"])
+        self.device = torch.device(spec["device"])
+        self.features = FeatureCache()
+        self.metrics = {name: self.plugins.build("metrics", name, {}) for name in spec["metrics"]}
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+
+    def __call__(self, trial: Trial) -> Record:
+        from tlbench.execution.trial import run_trial
+
+        with self.at_home():
+            return run_trial(trial, self)
+
+    @contextlib.contextmanager
+    def at_home(self) -> Iterator[None]:
+        """Inside, relative paths start at the suite's folder and the spec's number of threads is used."""
+        from threadpoolctl import threadpool_limits
+
+        threads_before = torch.get_num_threads()
+        threads = int(self.spec["threads"])
+        with contextlib.chdir(self.base), threadpool_limits(threads):
+            torch.set_num_threads(threads)
+            try:
+                yield
+            finally:
+                torch.set_num_threads(threads_before)
+
+    # ---- domains ---------------------------------------------------------------------------------
+
+    def describe(self, choice: Choice) -> Loaded:
+        """Load a data set the first time; afterwards only its description is in memory."""
+        if choice.digest not in self._loaded:
+            domain: Domain = self.plugins.instantiate("datasets", choice).load(self.cache)
+            content = domain_hash(domain)
+            self._keep(domain, content, None)
+            shell = {name: Split(np.empty((0, *domain.shape.dims)), np.empty(0, np.int64)) for name in domain.splits}
+            self._loaded[choice.digest] = Loaded(replace(domain, splits=shell), content)
+        return self._loaded[choice.digest]
+
+    def domain(self, choice: Choice, transform: InputTransform | None) -> Domain:
+        """The domain as a backbone with this transform sees it; arrays are memory-mapped and read-only."""
+        loaded = self.describe(choice)
+        arrays = self._keep(None, loaded.content, transform if loaded.domain.kind == "image" else None, choice)
+        return replace(loaded.domain, splits=_splits(arrays))
+
+    def _keep(
+        self, domain: Domain | None, content: str, transform: InputTransform | None, choice: Choice | None = None
+    ) -> Mapping[str, Array]:
+        """All arrays of a domain, resized for a transform; made once for each content and transform."""
+
+        def build() -> Mapping[str, Array]:
+            if transform is not None:
+                raw = self._keep(domain, content, None, choice)
+                if all(fits(x, transform) for name, x in raw.items() if name.endswith("/x")):
+                    return raw
+                count = sum(len(x) for name, x in raw.items() if name.endswith("/x"))
+                self.cache.require_memory(count * transform.channels * transform.size**2, "the images at the backbone's size")
+                return {name: resize(x, transform) if name.endswith("/x") else x for name, x in raw.items()}
+            found = domain
+            if found is None:  # the cache could not keep it, or has lost it
+                assert choice is not None
+                found = self.plugins.instantiate("datasets", choice).load(self.cache)
+            return dict(_arrays(found))
+
+        size = [transform.channels, transform.size] if transform is not None else None
+        return self.cache.arrays(canonical(["domain", 1, content, size]), build)
+
+    # ---- weights of source models ----------------------------------------------------------------
+
+    def save_weights(self, trial: Trial, model: nn.Module, about: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep a source model; what the record says of the file."""
+        path = self.run.weights(trial.key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+        save_file(state, partial, {"about": json.dumps(dict(about))})
+        digest = hashlib.blake2b(partial.read_bytes(), digest_size=16).hexdigest()
+        size = partial.stat().st_size
+        partial.replace(path)
+        return {"file": f"weights/{path.name}", "bytes": size, "blake2b": digest}
+
+    def load_weights(self, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The state of a source model and what was said of it."""
+        path = self.run.weights(key)
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = json.loads(file.metadata()["about"])
+                return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
+        except (OSError, SafetensorError, ValueError, KeyError) as error:
+            raise TrialError(f"the source model {path} cannot be read ({error}); delete it and run again") from error
+
+
+def make_spec(
+    *,
+    plugins: Plugins,
+    run: Path,
+    base: Path,
+    data_root: Path | None,
+    cache: Path,
+    suite: str,
+    metrics: tuple[str, ...],
+    device: str,
+    threads: int = 1,
+    shared: bool = False,
+    memory_limit: int | None = None,
+    checkpoint_seconds: float = 20.0,
+) -> dict[str, Any]:
+    """Everything that another process needs to make the same bench, as plain data."""
+    return {
+        "plugins": dict(plugins.spec),
+        "run": str(run.resolve()),
+        "base": str(base.resolve()),
+        "data_root": str(data_root.resolve()) if data_root else None,
+        "cache": str(cache.resolve()),
+        "suite": suite,
+        "metrics": list(metrics),
+        "device": device,
+        "threads": threads,
+        "shared": shared,
+        "memory_limit": memory_limit,
+        "checkpoint_seconds": checkpoint_seconds,
+    }
+
+
+def _arrays(domain: Domain) -> Iterator[tuple[str, Array]]:
+    """The arrays of a domain under names: ``train/y``, ``train/x``, or ``train/x.NAME`` for a mapping."""
+    for name, split in domain.splits.items():
+        yield f"{name}/y", split.y
+        if isinstance(split.x, Mapping):
+            yield from ((f"{name}/x.{part}", x) for part, x in split.x.items())
+        else:
+            yield f"{name}/x", split.x
+
+
+def _splits(arrays: Mapping[str, Array]) -> dict[str, Split]:
+    """The inverse of ``_arrays``."""
+    splits = {}
+    for name in dict.fromkeys(key.split("/")[0] for key in arrays):
+        prefix = f"{name}/x."
+        parts = {key.removeprefix(prefix): x for key, x in arrays.items() if key.startswith(prefix)}
+        splits[name] = Split(parts or arrays[f"{name}/x"], arrays[f"{name}/y"])
+    return splits

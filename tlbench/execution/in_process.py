@@ -1,0 +1,32 @@
+"""The in-process executor: one trial after the other, here; for debuggers and small runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from tlbench.api.records import Record, Status
+from tlbench.api.trials import Plan
+
+if TYPE_CHECKING:
+    from tlbench.api.types import Work
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """Runs every trial in this process. It cannot end a trial that hangs, and a crash ends the run."""
+
+    name: ClassVar[str] = "in-process"
+
+    def run(self, plan: Plan, work: Work) -> Iterator[Record]:
+        from tlbench.execution.schedule import Schedule
+        from tlbench.execution.trial import ended
+
+        schedule = Schedule([t for t in plan.todo if t.skip is None])
+        while not work.stopping() and (trial := schedule.take()) is not None:
+            work.started(trial, "this process")
+            record = work(trial)
+            yield record
+            for child, reason in schedule.finish(trial, record):
+                yield ended(child, Status.PARENT_FAILED, reason, work.spec)

@@ -1,0 +1,353 @@
+"""One trial: from a line of the plan to a record, whatever happens.
+
+The order of things is the fairness of the whole: pools are built, the test side is dropped, the strategy
+fits, and only then is the test side built again (it is a pure function of data and seed) and scored.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from tlbench.api.recipe import Recipe
+from tlbench.api.records import Record, Status
+from tlbench.api.trials import PRETRAINED, Trial
+from tlbench.api.types import Adaptable, Metric, Pool, Predictor, Problem, Seeds, Start
+from tlbench.data.inputs import scaling
+from tlbench.errors import SkipTrial, TlbenchError, TrialError
+from tlbench.evaluation import predict as scoring
+from tlbench.execution.bench import Bench
+from tlbench.execution.clock import Clocks, now, peaks, reset_peaks
+from tlbench.models.factory import ModelFactory
+from tlbench.results.environment import environment
+from tlbench.training.checkpoint import Checkpoints, Interrupted
+from tlbench.training.context import curve_steps, open_context
+from tlbench.training.tape import Tape
+
+
+def run_trial(trial: Trial, bench: Bench) -> Record:
+    """Do one trial. Never raises for what the trial does; the record's status and reason say it."""
+    clocks, started = Clocks(), now()
+    found: dict[str, Any] = {}
+    status, reason = Status.OK, ""
+    reset_peaks(bench.device)
+    try:
+        _attempt(trial, bench, clocks, found)
+    except SkipTrial as error:
+        status, reason = Status.SKIPPED, str(error)
+    except Interrupted:
+        status, reason = Status.INTERRUPTED, "stopped on request; the same command goes on from here"
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        status, reason = Status.OOM, f"out of memory: {_first_line(error)}"
+    except TlbenchError as error:
+        status, reason = Status.FAILED, str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        traceback.print_exc()
+        out_of_memory = isinstance(error, RuntimeError) and "allocate memory" in str(error)
+        status = Status.OOM if out_of_memory else Status.FAILED
+        reason = f"{type(error).__name__}: {_first_line(error)}{_where(error)}"
+    if status != Status.INTERRUPTED:
+        shutil.rmtree(bench.run.work(trial.key), ignore_errors=True)
+    if status != Status.OK:
+        found = {k: v for k, v in found.items() if k in ("data", "seeds", "resumed_from")}
+    return Record(
+        key=trial.key,
+        status=status,
+        trial=trial.to_json(),
+        suite=str(bench.spec["suite"]),
+        reason=reason,
+        clocks={**clocks.seconds, "total": clocks.total()},
+        memory=peaks(bench.device),
+        environment=environment(str(bench.device), int(bench.spec["threads"]), shared=bool(bench.spec["shared"])),
+        started=started,
+        finished=now(),
+        **found,
+    )
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The plugins of one trial, with their parameters."""
+
+    task: Any
+    strategy: Any
+    backbone: Any
+    recipe: Recipe
+    start: Start
+    rule: str
+
+
+def _parts(trial: Trial, bench: Bench) -> _Parts:
+    task = bench.plugins.instantiate("tasks", trial.task)
+    strategy = bench.plugins.instantiate("strategies", trial.strategy)
+    backbone = bench.plugins.instantiate("backbones", trial.backbone)
+    start: Start = getattr(strategy, "start", None) or task.start
+    if start == "source" and trial.source is not None and trial.source.name == PRETRAINED:
+        start = "weights"
+    recipe = Recipe(**trial.recipe.params)
+    return _Parts(task, strategy, backbone, recipe, start, recipe.selection)
+
+
+def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) -> None:
+    seeds = Seeds(trial.seed)
+    with clocks.measure("setup"):
+        parts = _parts(trial, bench)
+        target = bench.describe(trial.target)
+        weights, about = bench.load_weights(trial.parents[0]) if parts.start == "source" else (None, None)
+        if about is not None and target.domain.kind == "features" and about["shape"] != list(target.domain.shape.dims):
+            raise SkipTrial(
+                f"the source has examples of shape {about['shape']} and the target of shape {list(target.domain.shape.dims)}; "
+                "weights trained on one do not fit the other"
+            )
+        identity = trial.backbone.digest
+        models = ModelFactory(parts.backbone, identity, target.domain.shape, seeds, bench.device, weights)
+        problem = _problem(trial, bench, parts, models)
+        given = _given(trial, parts, problem)
+        sizes = {name: len(pool) for name, pool in problem.train.items()}
+        found["data"] = _about_data(trial, bench, sizes, about)
+        found["seeds"] = {"suite": trial.seed, **{axis: seeds.integer(axis, identity) for axis in ("init", "head")}}
+        found["seeds"] |= {axis: seeds.integer(axis, trial.target.digest) for axis in ("subset", "curve")}
+        num_classes = problem.num_classes
+        attributes = problem.class_attributes
+        del problem  # and with it the test side
+        _seed_everything(seeds, trial)
+        folder = bench.run.work(trial.key) / trial.fingerprint[:12]
+        tape = Tape(folder)
+        checkpoints = Checkpoints(folder, float(bench.spec["checkpoint_seconds"]))
+        ctx = open_context(
+            given,
+            num_classes=num_classes,
+            models=models,
+            recipe=parts.recipe,
+            start=parts.start,
+            tape=tape,
+            checkpoints=checkpoints,
+            stop=bench.stop,
+            features=bench.features,
+            class_attributes=None if attributes is None else torch.from_numpy(attributes).to(bench.device),
+        )
+    with clocks.measure("training"):
+        fitted = parts.strategy.fit(ctx)
+    clocks.seconds["training"] = max(clocks.seconds["training"], tape.seconds)  # a resumed trial counts what came before
+    found["resumed_from"] = checkpoints.resumed_from
+    with clocks.measure("evaluation"):
+        problem = _problem(trial, bench, parts, models)
+        predictors = _predictors(fitted, problem)
+        found |= _evaluate(trial, bench, parts, problem, predictors, tape, models, ctx.budget)
+    found["cost"] |= _sizes(fitted, tape)
+    if trial.kind == "source-model":
+        said = {"shape": list(target.domain.shape.dims), "classes": list(target.domain.label_names), "data": target.content}
+        found["artifact"] = bench.save_weights(trial, fitted, said)
+
+
+def _problem(trial: Trial, bench: Bench, parts: _Parts, models: ModelFactory) -> Problem:
+    """Build the trial's problem; the same at each call."""
+    transform = models.transform
+    target = bench.domain(trial.target, transform)
+    source = None
+    wants = parts.strategy.needs | getattr(parts.strategy, "uses", frozenset())
+    wants_source = parts.task.needs_source or any(name.startswith("source") for name in wants)
+    if wants_source and trial.source is not None and trial.source.name != PRETRAINED:
+        source = bench.domain(trial.source, transform)
+        if source.kind == "features" and source.shape != target.shape:
+            raise SkipTrial(
+                f"source and target have different feature spaces ({source.shape.dims} and {target.shape.dims}), "
+                f"which {trial.strategy.label} does not handle"
+            )
+    rule = parts.rule
+    if trial.kind == "source-model" and rule in ("oracle", "target-val"):
+        rule = "last"  # a source model must not depend on any target, nor on its own test set
+    problem: Problem = parts.task.build(source, target, Seeds(trial.seed), rule)
+    return problem
+
+
+def _given(trial: Trial, parts: _Parts, problem: Problem) -> dict[str, Pool]:
+    """The pools that the strategy declared and may see; no others."""
+    at_hand = dict(problem.train)
+    if trial.strategy.name in parts.task.references:
+        at_hand |= problem.withheld
+    needs = parts.strategy.needs
+    if missing := sorted(needs - set(at_hand)):
+        raise SkipTrial(
+            f"{trial.strategy.label} needs {', '.join(missing)}; the task {trial.task.label} offers {', '.join(sorted(problem.train))}"
+        )
+    wanted = needs | getattr(parts.strategy, "uses", frozenset())
+    return {name: pool for name, pool in at_hand.items() if name in wanted}
+
+
+def _predictors(fitted: Any, problem: Problem) -> dict[str, Predictor]:
+    """One predictor for each scored pool."""
+    if isinstance(fitted, Mapping):
+        if missing := sorted(set(problem.test) - set(fitted)):
+            raise TrialError(f"fit() returned predictors for {sorted(fitted)}; the task also scores {', '.join(missing)}")
+        predictors = {name: fitted[name] for name in problem.test}
+    elif isinstance(fitted, Adaptable):
+        raise TrialError("fit() returned something to adapt to episodes, and this task has none")
+    elif callable(fitted):
+        predictors = dict.fromkeys(problem.test, fitted)
+    else:
+        raise TrialError(f"fit() returned a {type(fitted).__name__}; expected a predictor: inputs [B, ...] -> scores [B, C]")
+    for predictor in predictors.values():
+        if isinstance(predictor, nn.Module):
+            predictor.eval()
+    return predictors
+
+
+def _evaluate(
+    trial: Trial,
+    bench: Bench,
+    parts: _Parts,
+    problem: Problem,
+    predictors: Mapping[str, Predictor],
+    tape: Tape,
+    models: ModelFactory,
+    budget: int,
+) -> dict[str, Any]:
+    """Learning curve, selection and final scores; the trained modules end at the selected point."""
+    conditions = scoring.Conditions(bench.device, parts.recipe.precision, scaling(models.transform, bench.device))
+    main = "target" if "target" in problem.test else next(iter(problem.test))
+    test, metric = problem.test[main], next(iter(bench.metrics.values()))
+    rng = Seeds(trial.seed).generator("curve", trial.target.digest)
+    rows = scoring.curve_rows(len(test), parts.recipe.curve_examples, rng)
+    rule = parts.rule if trial.kind == "trial" else ("source-val" if problem.validation is not None else "last")
+
+    positions = tape.points()
+    if tape.snapshots and tape.snapshots[-1].step != (tape.snapshots[positions[-1]].step if positions else -1):
+        positions.append(len(tape.snapshots) - 1)  # the end, where a strategy left part of its budget unused
+    curve: list[float] = []
+    chosen: list[float] = []
+    for position in positions:
+        tape.restore(position)
+        if rule == "oracle":
+            whole = scoring.predict(predictors[main], test, conditions)
+            chosen.append(_score(metric, whole, test))
+            curve.append(_score(metric, whole, test, rows))
+            continue
+        curve.append(_score(metric, scoring.predict(predictors[main], test, conditions, rows), test, rows))
+        if rule != "last" and problem.validation is not None:
+            chosen.append(_score(metric, scoring.predict(predictors[main], problem.validation, conditions), problem.validation))
+    selected = len(positions) - 1
+    if chosen:
+        selected = int(np.argmax(np.array(chosen) * (1 if metric.higher_is_better else -1)))
+    if positions and selected != len(positions) - 1:
+        tape.restore(positions[selected])
+
+    metrics, windows = {}, []
+    for name, pool in problem.test.items():
+        scores = scoring.predict(predictors[name], pool, conditions, windows=windows if name == main else None)
+        metrics[name] = {m.name: _score(m, scores, pool) for m in bench.metrics.values()}
+    if not positions:  # nothing was trained: the curve is one point, before any step
+        curve = [_score(metric, scoring.predict(predictors[main], test, conditions, rows), test, rows)]
+    exclusive = not bench.spec["shared"]
+    return {
+        "metrics": metrics,
+        "curve": {
+            "pool": main,
+            "metric": metric.name,
+            "examples": len(test) if rows is None else len(rows),
+            "steps": [tape.snapshots[p].step for p in positions] or [0],
+            "scores": curve,
+            "seconds": [tape.snapshots[p].seconds for p in positions] or [0.0],
+            "validation": chosen or None,
+            "selected": tape.snapshots[positions[selected]].step if positions else 0,
+            "budget": budget,
+            "points": curve_steps(budget, parts.recipe.curve_points) if positions else [0],
+        },
+        "losses": {"steps": tape.loss_steps, **tape.losses} if tape.loss_steps else None,
+        "throughput": _throughput(tape, predictors[main], test, conditions, windows) if exclusive else None,
+        "cost": {
+            "steps": tape.steps,
+            "examples": dict(tape.examples),
+            "forward_flops": scoring.forward_flops(predictors[main], test, conditions),
+            "energy_j": None,
+        },
+    }
+
+
+def _score(metric: Metric, scores: Any, pool: Pool, rows: Any = None) -> float:
+    assert pool.y is not None
+    y = np.asarray(pool.y if rows is None else pool.y[rows])
+    value = metric.score(scores if rows is None or len(scores) == len(y) else scores[rows], y)
+    if not np.isfinite(value):
+        raise TrialError(f"the metric {metric.name} is {value}")
+    return float(value)
+
+
+def _throughput(
+    tape: Tape, predictor: Predictor, test: Pool, conditions: scoring.Conditions, windows: list[tuple[int, float]]
+) -> dict[str, Any]:
+    training = scoring.rate_of([(w.examples, w.seconds) for w in tape.windows])
+    if len(windows) < 4:  # too few for a steady state: score the test set again
+        for _ in range(3):
+            scoring.predict(predictor, test, conditions, windows=windows)
+    inference = scoring.rate_of(windows)
+    return {
+        "training": training._asdict() if training else None,
+        "inference": inference._asdict() if inference else None,
+        "latency_ms": scoring.latency(predictor, test, conditions)._asdict(),
+    }
+
+
+def _sizes(fitted: Any, tape: Tape) -> dict[str, Any]:
+    """Numbers of parameters: of the predictor, where it is a module, and of what was trained."""
+    trained = tape.snapshots[-1].load() if tape.snapshots else {}
+    names = {name for name, t in tape.live() if isinstance(t, nn.Parameter)}
+    whole = sum(p.numel() for p in fitted.parameters()) if isinstance(fitted, nn.Module) else None
+    return {"parameters": whole, "trained_parameters": sum(t.numel() for n, t in trained.items() if n in names)}
+
+
+def _about_data(trial: Trial, bench: Bench, sizes: Mapping[str, int], about: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What was used: content hashes, licences, how splits were made, and how many examples each pool had."""
+    said: dict[str, Any] = {"pools": dict(sizes)}
+    for role, choice in (("target", trial.target), ("source", trial.source)):
+        if choice is None or choice.name == PRETRAINED:
+            continue
+        if role == "source" and about is not None:
+            said[role] = {"content": about["data"], "classes": len(about["classes"])}
+            continue
+        loaded = bench.describe(choice)
+        said[role] = {
+            "content": loaded.content,
+            "classes": loaded.domain.num_classes,
+            "source": loaded.domain.source,
+            "licence": loaded.domain.licence,
+            "notes": loaded.domain.notes,
+        }
+    backbone = bench.plugins.instantiate("backbones", trial.backbone)
+    said["pretrained_on"] = backbone.pretrained_on
+    return said
+
+
+def _seed_everything(seeds: Seeds, trial: Trial) -> None:
+    """For what draws from the common generators (dropout, say): the same for all strategies of a pair and seed."""
+    seed = seeds.integer("fit", trial.target.digest, trial.backbone.digest)
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - for libraries that draw from it
+    random.seed(seed)
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), "")[:500]
+
+
+def _where(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""
+
+
+def ended(trial: Trial, status: Status, reason: str, spec: Mapping[str, Any], started: str = "") -> Record:
+    """The record of a trial that could not make one itself."""
+    device = environment(str(spec["device"]), int(spec["threads"]), shared=bool(spec["shared"]))
+    return Record(
+        trial.key, status, trial.to_json(), str(spec["suite"]), reason, environment=device, started=started or now(), finished=now()
+    )

@@ -1,0 +1,38 @@
+"""Work: what an executor is given; does a trial here, or says how another process can."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from tlbench.api.records import Record
+from tlbench.api.trials import Trial
+
+if TYPE_CHECKING:
+    from tlbench.execution.bench import Bench
+
+
+class HostWork:
+    """The ``tlbench.Work`` of one run. ``stop`` is set when the user asks to stop."""
+
+    def __init__(self, spec: Mapping[str, Any], watch: Callable[[Trial, str], None] = lambda trial, slot: None) -> None:
+        self.spec = spec
+        self.stop = threading.Event()
+        self._watch = watch
+
+    def __call__(self, trial: Trial) -> Record:
+        return self._bench(trial)
+
+    def started(self, trial: Trial, slot: str) -> None:
+        self._watch(trial, slot)
+
+    def stopping(self) -> bool:
+        return self.stop.is_set()
+
+    @cached_property
+    def _bench(self) -> Bench:
+        from tlbench.execution.bench import Bench
+
+        return Bench(self.spec, self.stop.is_set)
