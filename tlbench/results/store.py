@@ -31,6 +31,7 @@ from tlbench.api.trials import Trial
 from tlbench.errors import StoreError
 
 _KEY = re.compile(r"[0-9a-f]{32}")
+_HEAD = re.compile(r'\{"check":"([0-9a-f]{24})","record":')
 
 
 def check_key(key: str) -> str:
@@ -48,11 +49,11 @@ def to_line(record: Record) -> str:
 
 def from_line(line: str) -> Record:
     """The inverse of ``to_line``. Raises ``ValueError`` where the line is damaged or no record."""
-    head, body = line[:44], line[44:].rstrip("\n")
-    found = re.fullmatch(r'\{"check":"([0-9a-f]{24})","record":', head)
-    if found is None or not body.endswith("}"):
+    found = _HEAD.match(line)
+    line = line.rstrip("\n")
+    if found is None or not line.endswith("}"):
         raise ValueError("not a record")
-    body = body[:-1]
+    body = line[found.end() : -1]
     if _checksum(body) != found[1]:
         raise ValueError("the checksum does not match: the line was changed or damaged")
     return Record.from_json(json.loads(body))

@@ -1,0 +1,262 @@
+"""A run: suite, plan, executor, records and leaderboard put together. The composition root."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tlbench.api.records import Record, Status
+from tlbench.api.trials import Plan, Trial
+from tlbench.plan.build import build
+from tlbench.plan.estimate import Estimate, estimate
+from tlbench.results.store import RunFolder, Writer
+from tlbench.suite.load import load
+
+if TYPE_CHECKING:
+    from tlbench.execution.work import HostWork
+    from tlbench.leaderboard.board import Leaderboard
+    from tlbench.plugins import Plugins
+    from tlbench.suite.suite import Suite
+
+FAILED = frozenset({Status.FAILED, Status.OOM, Status.TIMEOUT, Status.KILLED, Status.PARENT_FAILED})
+"""Ends that make the exit code 2."""
+
+
+class Watcher(Protocol):
+    """Who follows a run: the terminal, a log, a program."""
+
+    def begin(self, plan: Plan, expected: Estimate) -> None: ...
+    def started(self, trial: Trial, slot: str) -> None: ...
+    def finished(self, trial: Trial, record: Record) -> None: ...
+    def note(self, text: str) -> None: ...
+    def end(self, outcome: Outcome) -> None: ...
+    def close(self) -> None:
+        """Give the terminal back; called however the run ends."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is not in the suite: where, with what and how. None of it changes a result."""
+
+    cache: Path
+    out: Path | None = None
+    data_root: Path | None = None
+    executor: str = "workers"
+    workers: int | None = None
+    device: str = "auto"
+    threads: int = 1
+    timeout: float | None = None
+    retry_failed: bool = False
+    memory_limit: int | None = None
+    checkpoint_seconds: float = 20.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: what became of every trial of the plan, and the leaderboard of what there is."""
+
+    folder: Path
+    statuses: Mapping[str, int]
+    missing: int
+    stopped: bool
+    board: Leaderboard | None = None
+    reports: tuple[Path, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 all ok, 2 some trials failed, 3 incomplete."""
+        if self.missing or self.statuses.get(Status.INTERRUPTED):
+            return 3
+        return 2 if any(self.statuses.get(s) for s in FAILED) else 0
+
+
+@dataclass(eq=False)
+class Run:
+    """One suite in one folder, ready to be planned or executed."""
+
+    suite: Suite
+    plugins: Plugins
+    options: Options
+    folder: RunFolder = field(init=False)
+
+    def __post_init__(self) -> None:
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", self.suite.name).strip(".-") or "suite"
+        self.folder = RunFolder(self.options.out or Path("runs") / name)
+
+    @classmethod
+    def of(cls, matrix: str, plugins: Plugins, options: Options) -> Run:
+        """Load a suite by path or by the name of a shipped one. Raises ``SuiteError``."""
+        return cls(load(matrix, plugins), plugins, options)
+
+    def plan(self, records: Mapping[str, Record] | None = None) -> Plan:
+        """What there is to do, given the records of the folder."""
+        if records is None:
+            records = self.folder.records()
+        return build(
+            self.suite,
+            self.plugins,
+            records,
+            retry_failed=self.options.retry_failed,
+            has_artifact=lambda key: self.folder.weights(key).is_file(),
+        )
+
+    def expected(self, plan: Plan, records: Mapping[str, Record]) -> Estimate:
+        """How long the rest of the plan will take, from records of the past."""
+        return estimate(plan, records.values(), self.slots())
+
+    def slots(self) -> int:
+        """How many trials run at once."""
+        if self.options.executor != "workers":
+            return 1
+        from tlbench.execution.processes import slots_of
+
+        return len(slots_of({"device": self._device(), "threads": self.options.threads}, self.options.workers))
+
+    def execute(self, watcher: Watcher) -> Outcome:
+        """Run what is not done yet, write a record for each trial, and the leaderboard at the end."""
+        with self.folder.writing() as writer:
+            records = self.folder.records()
+            for problem in self.folder.problems:
+                watcher.note(problem)
+            plan = self.plan(records)
+            about = {"name": self.suite.name, "path": str(self.suite.path), "metrics": list(self.suite.metrics)}
+            writer.plan(about | {"description": self.suite.description, "expect": self.suite.expect}, plan.trials)
+            try:
+                watcher.begin(plan, self.expected(plan, records))
+                stopped = self._execute(plan, records, writer, watcher)
+            finally:
+                watcher.close()
+        board, reports = self._report(plan, records)
+        here = [records[t.key] for t in plan.trials if t.key in records]
+        statuses = Counter(str(r.status) for r in here)
+        outcome = Outcome(self.folder.path, statuses, _still_missing(plan, records), stopped, board, reports)
+        watcher.end(outcome)
+        return outcome
+
+    def _execute(self, plan: Plan, records: dict[str, Record], writer: Writer, watcher: Watcher) -> bool:
+        from tlbench.execution.bench import make_spec
+        from tlbench.execution.trial import ended
+        from tlbench.execution.work import HostWork
+
+        spec = make_spec(
+            plugins=self.plugins,
+            run=self.folder.path,
+            base=self.suite.base,
+            data_root=self.options.data_root or self.suite.data_root,
+            cache=self.options.cache,
+            suite=self.suite.name,
+            metrics=self.suite.metrics,
+            device=self._device(),
+            threads=self.options.threads,
+            memory_limit=self.options.memory_limit,
+            checkpoint_seconds=self.options.checkpoint_seconds,
+        )
+        by_key = {t.key: t for t in plan.trials}
+
+        def take(record: Record) -> None:
+            trial = by_key[record.key]
+            writer.write(record)
+            records[record.key] = record
+            for warning in self.plugins.trial_finished(trial, record):
+                watcher.note(warning)
+            watcher.finished(trial, record)
+
+        ready = []
+        for trial in plan.todo:
+            if trial.skip is not None:
+                take(ended(trial, Status.SKIPPED, trial.skip, spec))
+            elif (lost := _lost_parent(trial, plan, records)) is not None:
+                take(ended(trial, Status.PARENT_FAILED, lost, spec))
+            else:
+                ready.append(trial)
+        if not ready:
+            return False
+        work = HostWork(spec, watcher.started)
+        executor = self._executor()
+        with _stop_on_ctrl_c(work, watcher):
+            for record in executor.run(replace(plan, trials=tuple(ready), done=frozenset()), work):
+                take(record)
+        return work.stopping()
+
+    def _executor(self) -> Any:
+        timeout = self.options.timeout if self.options.timeout is not None else self.suite.timeout
+        takes = {f.name for f in fields(self.plugins.get("executors", self.options.executor).cls)}
+        params = {k: v for k, v in {"workers": self.options.workers, "timeout": timeout}.items() if k in takes}
+        return self.plugins.build("executors", self.options.executor, params)
+
+    def _device(self) -> str:
+        if self.options.device != "auto":
+            return self.options.device
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def _report(self, plan: Plan, records: Mapping[str, Record]) -> tuple[Leaderboard | None, tuple[Path, ...]]:
+        """The leaderboard of this plan's trials, and its files in the run folder."""
+        if not any(r.status == Status.OK for r in records.values()):
+            return None, ()
+        board = board_of([records[t.key] for t in plan.trials if t.key in records], plan.trials, self.suite.metrics[0])
+        folder = self.folder.path / "leaderboard"
+        return board, write_reports(board, folder, self.plugins)
+
+
+def board_of(records: Sequence[Record], planned: Sequence[Trial], metric: str | None = None, **options: Any) -> Leaderboard:
+    """The leaderboard of these records; ``planned`` trials without one count as missing."""
+    from tlbench.leaderboard.board import build as build_board
+
+    return build_board(records, planned=planned, metric=metric, **options)
+
+
+def write_reports(board: Leaderboard, folder: Path, plugins: Plugins, names: Sequence[str] | None = None) -> tuple[Path, ...]:
+    """Write the leaderboard in every form that a plugin offers, or in the named ones."""
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = names if names is not None else sorted(plugins.offers("reporters"))
+    return tuple(path for name in chosen for path in plugins.build("reporters", name, {}).report(board, folder))
+
+
+def _lost_parent(trial: Trial, plan: Plan, records: Mapping[str, Record]) -> str | None:
+    """Why a trial can never run: a parent that ended badly earlier and is not tried again."""
+    for key in trial.parents:
+        record = records.get(key)
+        if key in plan.done and record is not None and record.status != Status.OK:
+            title = Trial.from_json(record.trial).title
+            return f"{title} ended as {record.status}: {record.reason}. `--retry-failed` tries it again."
+    return None
+
+
+def _still_missing(plan: Plan, records: Mapping[str, Record]) -> int:
+    """Trials without a current record; source models count where a trial still waits for them."""
+    count = 0
+    for trial in plan.trials:
+        record = records.get(trial.key)
+        current = record is not None and record.trial.get("fingerprint") == trial.fingerprint
+        if not current and trial.kind == "trial":
+            count += 1
+    return count
+
+
+@contextlib.contextmanager
+def _stop_on_ctrl_c(work: HostWork, watcher: Watcher) -> Iterator[None]:
+    """The first Ctrl-C stops cleanly, the second at once. Outside the main thread signals stay as they are."""
+
+    def stop(number: int, frame: object) -> None:
+        if work.stopping():
+            raise KeyboardInterrupt
+        work.stop.set()
+        watcher.note("stopping: what runs now saves its state; press Ctrl-C again to stop at once")
+
+    try:
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:
+        before = {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
