@@ -45,17 +45,15 @@ def run_trial(trial: Trial, bench: Bench) -> Record:
         status, reason = Status.SKIPPED, str(error)
     except Interrupted:
         status, reason = Status.INTERRUPTED, "stopped on request; the same command goes on from here"
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        status, reason = Status.OOM, f"out of memory: {_first_line(error)}"
     except TlbenchError as error:
         status, reason = Status.FAILED, str(error)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         traceback.print_exc()
-        out_of_memory = isinstance(error, RuntimeError) and "allocate memory" in str(error)
-        status = Status.OOM if out_of_memory else Status.FAILED
-        reason = f"{type(error).__name__}: {_first_line(error)}{_where(error)}"
+        status, reason = Status.FAILED, f"{type(error).__name__}: {_first_line(error)}{_where(error)}"
+        if _is_out_of_memory(error):
+            status, reason = Status.OOM, f"out of memory: {_first_line(error)}{_where(error)}"
     if status != Status.INTERRUPTED:
         shutil.rmtree(bench.run.work(trial.key), ignore_errors=True)
     if status != Status.OK:
@@ -334,6 +332,12 @@ def _seed_everything(seeds: Seeds, trial: Trial) -> None:
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - for libraries that draw from it
     random.seed(seed)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)  # what torch raises on CPU
 
 
 def _first_line(error: BaseException) -> str:

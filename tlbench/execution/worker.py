@@ -48,9 +48,13 @@ def _bench(hello: Mapping[str, Any], stop: threading.Event) -> Any:
     if hello["cores"]:
         os.sched_setaffinity(0, hello["cores"])
     os.chdir(hello["spec"]["base"])
+    import tlbench.execution.trial  # noqa: F401 - now, so that no trial's clock pays for it
     from tlbench.execution.bench import Bench
 
-    return Bench(hello["spec"], stop.is_set)
+    bench = Bench(hello["spec"], stop.is_set)
+    for kind in ("datasets", "tasks", "backbones", "strategies"):
+        bench.plugins.offers(kind)
+    return bench
 
 
 def _listen(commands: queue.SimpleQueue[dict[str, Any]]) -> None:
