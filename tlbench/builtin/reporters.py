@@ -1,0 +1,57 @@
+"""Reporters: the leaderboard as Markdown, CSV, JSON and Parquet files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from tlbench.leaderboard import files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from tlbench.leaderboard import Leaderboard
+
+
+@dataclass(frozen=True)
+class Markdown:
+    """``leaderboard.md``: tables, gain matrices and notes for people."""
+
+    name: ClassVar[str] = "markdown"
+
+    def report(self, leaderboard: Leaderboard, folder: Path) -> Iterable[Path]:
+        return [files.write_text(folder / "leaderboard.md", files.to_markdown(leaderboard))]
+
+
+@dataclass(frozen=True)
+class Csv:
+    """``leaderboard.csv``, one line a row, and ``pairs.csv``, one line for each strategy and pair."""
+
+    name: ClassVar[str] = "csv"
+
+    def report(self, leaderboard: Leaderboard, folder: Path) -> Iterable[Path]:
+        frames = {"leaderboard.csv": leaderboard.to_frame(), "pairs.csv": leaderboard.pairs_frame()}
+        return [files.write_text(folder / file, files.to_csv(frame)) for file, frame in frames.items()]
+
+
+@dataclass(frozen=True)
+class Json:
+    """``leaderboard.json``: everything that the board holds, for programs."""
+
+    name: ClassVar[str] = "json"
+
+    def report(self, leaderboard: Leaderboard, folder: Path) -> Iterable[Path]:
+        return [files.write_text(folder / "leaderboard.json", files.to_json(leaderboard))]
+
+
+@dataclass(frozen=True)
+class Parquet:
+    """``leaderboard.parquet``, one line a row, and ``pairs.parquet``, one line for each strategy and pair."""
+
+    name: ClassVar[str] = "parquet"
+
+    def report(self, leaderboard: Leaderboard, folder: Path) -> Iterable[Path]:
+        frames = {"leaderboard.parquet": leaderboard.to_frame(), "pairs.parquet": leaderboard.pairs_frame()}
+        return [files.write(folder / file, partial(files.write_parquet, frame)) for file, frame in frames.items()]
