@@ -1,0 +1,125 @@
+"""Notes: what a reader must know beside the numbers: holes, failures, rules that peek, what cannot be compared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from tlbench.leaderboard.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tlbench.leaderboard.model import Group
+    from tlbench.leaderboard.pairing import Pairing
+    from tlbench.leaderboard.table import Table
+
+WORDS = {"oom": "out of memory", "parent_failed": "without the source model they start from"}
+REASONS = 10
+"""So many different reasons are listed; the rest are counted."""
+
+
+class Note(NamedTuple):
+    """``kind``: empty, pairs, missing, failed, skipped, unpaired, unscored, seeds, rough, oracle or devices.
+
+    ``text`` is safe to show: names in it are clean.
+    """
+
+    kind: str
+    text: str
+
+
+def notes(table: Table, pairing: Pairing, groups: Sequence[Group], common: bool) -> tuple[Note, ...]:
+    """All notes of a board."""
+    said: list[Note] = []
+    if not groups:
+        said.append(Note("empty", "No trials, so nothing to compare."))
+    for group in groups:
+        said += _compared(group, common)
+    said += _not_ok(table)
+    said += _ok_but(table, pairing)
+    said += _precision(groups)
+    rows = [row for group in groups for row in group.rows]
+    if oracle := list(dict.fromkeys(row.label for row in rows if row.cells["selection"].mark == "oracle")):
+        said.append(Note("oracle", f"Chosen by test labels (oracle), so not a fair result: {_names(oracle)}."))
+    several = {c.mark for r in rows for k in ("training_rate", "inference_rate") if (c := r.cells[k]).mark}
+    if several:
+        used = clean(", ".join(name for name in table.devices))
+        said.append(Note("devices", f"Several devices ({used}): rates stand apart for each and are not ranked."))
+    return tuple(said)
+
+
+def _compared(group: Group, common: bool) -> list[Note]:
+    if not group.lacking:
+        if common:
+            return []
+        return [Note("pairs", f"{clean(group.title)}: every row over all that it has; rows may differ in their pairs.")]
+    who = "; ".join(f"{clean(label)} lacks {n}" for label, n in group.lacking.items())
+    where = f"{group.pairs_compared} of {group.pairs_planned} pairs"
+    if group.disjoint:
+        return [
+            Note(
+                "pairs",
+                f"{clean(group.title)}: no pair and seed that all rows have, so rows are NOT comparable ({who}).",
+            )
+        ]
+    return [
+        Note("pairs", f"{clean(group.title)}: compared on the pairs and seeds that all rows have, {where} ({who}).")
+    ]
+
+
+def _not_ok(table: Table) -> list[Note]:
+    """Missing, failed and skipped trials, counted by status, strategy and reason; the most frequent first."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    labels = table.axes["strategy"].labels
+    for i in np.flatnonzero(table.status != "ok"):
+        name = "source training" if table.source_model[i] else labels[table.codes["strategy"][i]]
+        counts[str(table.status[i]), name, table.reason[i]] += 1
+    said = []
+    for (status, name, reason), n in counts.most_common(REASONS):
+        kind = status if status in {"missing", "skipped"} else "failed"
+        first = clean(reason.strip().splitlines()[0])[:160] if reason.strip() else ""
+        why = f": {first}" if first else " (no record yet)" if status == "missing" else ""
+        said.append(Note(kind, f"{n} {WORDS.get(status, status)}: {clean(name)}{why}"))
+    rest = sum(counts.values()) - sum(n for _, n in counts.most_common(REASONS))
+    if rest:
+        said.append(Note("failed", f"{rest} more trials without a result, for other reasons."))
+    return said
+
+
+def _ok_but(table: Table, pairing: Pairing) -> list[Note]:
+    said = []
+    unscored = int(((table.status == "ok") & ~table.source_model & ~pairing.ok).sum())
+    if unscored:
+        said.append(
+            Note("unscored", f"{unscored} trials ended well but have no finite {clean(table.metric)}; not counted.")
+        )
+    unpaired = int((pairing.ok & (pairing.wanted >= 0) & (pairing.reference < 0)).sum())
+    if unpaired:
+        said.append(
+            Note("unpaired", f"{unpaired} trials have no result of their reference to compare with; not counted.")
+        )
+    return said
+
+
+def _precision(groups: Sequence[Group]) -> list[Note]:
+    said = []
+    rows = [row for group in groups for row in group.rows if not row.reference and len(row.pairs.seeds)]
+    single = [row for row in rows if (row.pairs.seeds == 1).all()]
+    if single:
+        whose = "" if len(single) == len(rows) else f" ({_names([row.label for row in single])})"
+        said.append(Note("seeds", f"One seed gives no interval and no verdict{whose}."))
+    elif rows and any((row.pairs.seeds == 1).any() for row in rows):
+        said.append(Note("seeds", "Pairs with one seed have no verdict and stay undecided."))
+    few = [n for row in rows if row not in single and any(row.pairs.source) and 1 < (n := int(row.compared.sum())) < 5]
+    if few:
+        said.append(
+            Note("rough", f"Intervals over fewer than five pairs (here {min(few)}) are rough, and rather too narrow.")
+        )
+    return said
+
+
+def _names(labels: Sequence[str]) -> str:
+    return ", ".join(clean(label) for label in dict.fromkeys(labels))

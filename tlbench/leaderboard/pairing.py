@@ -1,0 +1,110 @@
+"""Pairing: each trial's reference, and its gains over it, on the same target data, budget and seed.
+
+Dimension key:  N trials
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlbench.leaderboard.statistics import CurveGains, Floats, Ints, curve_gains
+
+if TYPE_CHECKING:
+    from tlbench.leaderboard.table import Table
+
+Bools: TypeAlias = NDArray[np.bool_]
+
+FLOOR, CEILING = "source-only", "target-oracle"
+"""The reference strategies of adaptation between which a gap is closed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pairing:
+    """What each trial of a table [N] is compared with, and what came out; NaN or -1 where there is nothing.
+
+    ``wanted`` is the place of the reference's label, or -1 for a reference itself, and for a ceiling that has no source
+    while its reference has one.
+    ``reference``, ``floor`` and ``ceiling`` are places in the table of trials that are ok.
+    """
+
+    ok: Bools
+    wanted: Ints
+    reference: Ints
+    gain: Floats
+    curve: CurveGains
+    floor: Ints
+    ceiling: Ints
+
+
+def pair(table: Table) -> Pairing:
+    """Find every trial's reference: the ok trial of that strategy on the same target, task, backbone, recipe and seed.
+
+    One with the same source goes before one without a source (which all sources share).
+    """
+    score = table.numbers["score"]
+    ok = (table.status == "ok") & np.isfinite(score) & ~table.source_model
+    codes, axes = table.codes, table.axes
+    seeds = np.unique(table.seed, return_inverse=True)[1].astype(np.int64)
+    shared = [codes["target"], codes["task"], codes["backbone"], codes["recipe"], seeds]
+
+    wanted = _match(table, ok, shared, have=table.name, want=table.wanted)
+    names = np.array([(FLOOR, CEILING).index(n) if n in (FLOOR, CEILING) else -1 for n in axes["strategy"].names])
+    have = names[codes["strategy"]] if len(table) else codes["strategy"]
+    floor = _match(table, ok, shared, have=have, want=np.zeros(len(table), dtype=np.int64))
+    ceiling = _match(table, ok, shared, have=have, want=np.ones(len(table), dtype=np.int64))
+
+    if len(table):
+        measured_alone = (have == 1) & (codes["source"] < 0) & (wanted < 0)
+        effective = np.where(measured_alone, -1, table.wanted)
+    else:
+        effective = table.wanted
+    paired = ok & (wanted >= 0)
+    gain = np.where(paired, score - score[wanted], np.nan) if len(table) else score
+    out = [np.full(len(table), np.nan) for _ in CurveGains._fields]
+    rows, refs = np.flatnonzero(paired), wanted[paired]
+    steps, scores = table.curve_steps, table.curve_scores
+    if len(rows) and scores.shape[1]:
+        for whole, part in zip(out, curve_gains(steps[rows], scores[rows], steps[refs], scores[refs]), strict=True):
+            whole[rows] = part
+    return Pairing(ok, effective, np.where(paired, wanted, -1), gain, CurveGains(*out), floor, ceiling)
+
+
+def joint(columns: list[Ints]) -> Ints:
+    """One number for each combination of the columns [N]: equal exactly where all columns are."""
+    code = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        low, high = (int(column.min()), int(column.max())) if len(column) else (0, 0)
+        if int(code.max(initial=0)) > 2**62 // (high - low + 1):
+            code = np.unique(code, return_inverse=True)[1].astype(np.int64)
+        code = code * (high - low + 1) + (column - low)
+    return code
+
+
+def _match(table: Table, ok: Bools, shared: list[Ints], have: Ints, want: Ints) -> Ints:
+    """For each trial the ok trial that *has* what it *wants* and agrees on ``shared``; -1 where there is none."""
+    n = len(table)
+    found = np.full(n, -1, dtype=np.int64)
+    if not n:
+        return found
+    source = table.codes["source"]
+    none = np.full(n, -1, dtype=np.int64)
+    candidates = np.flatnonzero(ok & (have >= 0))
+    asking = np.flatnonzero(want >= 0)
+    if not len(candidates) or not len(asking):
+        return found
+    for its_source in (none, source):  # the same source last: it goes before
+        # Those who ask and those who answer stand in one column, so that equal codes are equal things.
+        columns = [np.concatenate((c[asking], c[candidates])) for c in shared]
+        columns.append(np.concatenate((want[asking], have[candidates])))
+        columns.append(np.concatenate((its_source[asking], source[candidates])))
+        code = joint(columns)
+        asked, offered = code[: len(asking)], code[len(asking) :]
+        order = np.argsort(offered, kind="stable")
+        place = np.minimum(np.searchsorted(offered[order], asked), len(order) - 1)
+        hit = offered[order][place] == asked
+        found[asking[hit]] = candidates[order[place[hit]]]
+    return found

@@ -1,0 +1,183 @@
+"""Rows: the pairs of the whole board by array work, then every row's cells, then the groups in their order.
+
+Dimension key:  N trials  Q pairs
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tlbench.leaderboard.columns import COLUMNS, Pairs, Sample
+from tlbench.leaderboard.model import Group, Row
+from tlbench.leaderboard.pairing import CEILING, Pairing, joint
+from tlbench.leaderboard.resampling import Block, bootstrap, gap, ranges
+from tlbench.leaderboard.statistics import Floats, Ints, student_intervals, verdicts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tlbench.leaderboard.selection import Selection
+    from tlbench.leaderboard.table import Table
+
+
+def in_points(table: Table, pairing: Pairing) -> bool:
+    score = table.numbers["score"][pairing.ok]
+    return table.higher_is_better and bool(((score >= 0) & (score <= 1)).all())
+
+
+def assemble(table: Table, pairing: Pairing, selected: Sequence[Selection]) -> tuple[Group, ...]:
+    """Pairs of all rows by array work over the whole board, the bootstrap by layout, then the cells."""
+    if not selected:
+        return ()
+    offsets = np.concatenate(([0], np.cumsum([len(s.first) for s in selected])))
+    members = np.concatenate([s.members for s in selected])
+    row = np.concatenate([s.row + o for s, o in zip(selected, offsets, strict=False)])
+    usable = np.concatenate([s.usable for s in selected])
+    compared = np.concatenate([s.compared for s in selected])
+    weight = np.concatenate([s.weight for s in selected])
+    source, target = table.codes["source"][members], table.codes["target"][members]
+    unit = joint([row, source, target])
+    # A pair with compared cells is made of those alone; one without is made of what it has, and does not count.
+    _, unit = np.unique(unit, return_inverse=True)
+    touched = np.bincount(unit, compared, minlength=int(unit.max()) + 1) > 0
+    used = np.flatnonzero(compared | (usable & ~touched[unit]))
+    used = used[np.lexsort((table.seed[members[used]], unit[used]))]
+    trials = members[used]
+
+    kept, first, at, sizes = np.unique(unit[used], return_index=True, return_inverse=True, return_counts=True)
+    n = sizes.astype(np.int64)
+    gain = pairing.gain[trials]
+    mean = np.bincount(at, gain, minlength=len(kept)) / n
+    deviation = np.sqrt(np.bincount(at, (gain - mean[at]) ** 2, minlength=len(kept)) / np.maximum(n - 1, 1))
+    step = np.zeros(len(kept))
+    np.maximum.at(step, at, np.nan_to_num(table.numbers["step"][trials]))
+    low, high = student_intervals(mean, deviation, n, step)
+    judged = verdicts(low, high)
+    its_row, its_source, its_target = row[used][first], source[used][first], target[used][first]
+    counts = touched[kept]
+    pair_weight = np.bincount(at, weight[used], minlength=len(kept)) / n
+
+    floor_gain, whole_gap = gap(table, pairing, trials)
+    edges = np.searchsorted(its_row, np.arange(offsets[-1] + 1))
+    cell_edges = np.concatenate(([0], np.cumsum(n)))
+    blocks: list[Block] = []
+    for r in range(int(offsets[-1])):
+        units = np.arange(edges[r], edges[r + 1])
+        inside = units[counts[units]]
+        cells = ranges(cell_edges[inside], n[inside])
+        blocks.append(
+            Block(
+                units, inside, cells, n[inside], pair_weight[inside], gain[cells], floor_gain[cells], whole_gap[cells]
+            )
+        )
+    gains, gaps = bootstrap(blocks, step, mean, low, high)
+
+    member_rows = np.argsort(row, kind="stable")
+    member_edges = np.searchsorted(row[member_rows], np.arange(offsets[-1] + 1))
+    points = in_points(table, pairing)
+    sources, targets = table.axes["source"].labels, table.axes["target"].labels
+    several = len(set(table.codes["recipe"][members].tolist())) > 1
+    groups = []
+    for s, offset in zip(selected, offsets, strict=False):
+        rows = []
+        for i in range(len(s.first)):
+            r = int(offset) + i
+            block, mine = blocks[r], member_rows[member_edges[r] : member_edges[r + 1]]
+
+            def its_pairs(units: Ints) -> Pairs:
+                return Pairs(
+                    tuple(sources[c] if c >= 0 else "" for c in its_source[units]),
+                    tuple(targets[c] for c in its_target[units]),
+                    mean[units],
+                    low[units],
+                    high[units],
+                    n[units],
+                    tuple(str(v) for v in judged[units]),
+                )
+
+            labels = _labels(table, int(s.first[i]), several)
+            its_trials = trials[block.cells]
+            sample = Sample(
+                labels=labels,
+                reference=bool(s.reference[i]),
+                ceiling=table.axes["strategy"].names[table.codes["strategy"][s.first[i]]] == CEILING,
+                points=points,
+                higher_is_better=table.higher_is_better,
+                numbers=_numbers(table, pairing, its_trials),
+                sizes=block.sizes,
+                weights=block.weights,
+                devices=table.devices,
+                pairs=its_pairs(block.inside),
+                gain=gains[r],
+                gap=gaps[r],
+                done=int(pairing.ok[members[mine]].sum()),
+                planned=len(mine),
+            )
+            rows.append(
+                Row(
+                    **labels,
+                    reference=sample.reference,
+                    cells={c.key: c.value(sample) for c in COLUMNS},
+                    pairs=its_pairs(block.units),
+                    compared=counts[block.units],
+                    planned_pairs=frozenset(
+                        (sources[a] if a >= 0 else "", targets[b])
+                        for a, b in set(zip(source[mine].tolist(), target[mine].tolist(), strict=True))
+                    ),
+                )
+            )
+        groups.append(_group(table, pairing, s, rows))
+    return tuple(groups)
+
+
+def _labels(table: Table, trial: int, several_recipes: bool) -> dict[str, str]:
+    labels = {a: table.axes[a].labels[table.codes[a][trial]] for a in ("strategy", "backbone", "task", "recipe")}
+    selection = table.axes["recipe"].params[table.codes["recipe"][trial]].get("selection", "")
+    return {**labels, "recipe": labels["recipe"] if several_recipes else "", "selection": str(selection)}
+
+
+def _numbers(table: Table, pairing: Pairing, trials: Ints) -> dict[str, Floats]:
+    score, reference = table.numbers["score"], pairing.reference[trials]
+    return {
+        **{name: column[trials] for name, column in table.numbers.items()},
+        "gain": pairing.gain[trials],
+        "reference_score": np.where(reference >= 0, score[reference], np.nan),
+        **{name: column[trials] for name, column in pairing.curve._asdict().items()},
+        "device": table.device[trials].astype(np.float64),
+    }
+
+
+def _group(table: Table, pairing: Pairing, selection: Selection, rows: list[Row]) -> Group:
+    """Rows by gain; a reference stands where its score puts it; rows without a result come last."""
+    score = {id(r): value for r in rows if isinstance(value := r.cells["score"].value, float)}
+    wanted = set(pairing.wanted[selection.members].tolist()) - {-1}
+    main = [r for i, r in enumerate(rows) if table.name[selection.first[i]] in wanted and id(r) in score]
+    zero = float(np.mean([score[id(r)] for r in main])) if main else 0.0
+    sign = 1 if table.higher_is_better else -1
+
+    def place(row: Row) -> tuple[float, str]:
+        gain: Any = row.cells["gain"].value
+        if gain is None:
+            gain = sign * (score[id(row)] - zero) if row.reference and id(row) in score else -math.inf
+        return -gain, row.label
+
+    def labels(axis: str) -> tuple[str, ...]:
+        codes = table.codes[axis][selection.members]
+        _, first = np.unique(codes, return_index=True)
+        return tuple(table.axes[axis].labels[c] for c in codes[np.sort(first)] if c >= 0)
+
+    lacking = {rows[r].label: n for r, n in sorted(selection.lacking.items(), key=lambda item: -item[1])}
+    return Group(
+        rows[0].task,
+        rows[0].backbone,
+        tuple(sorted(rows, key=place)),
+        labels("source"),
+        labels("target"),
+        selection.pairs_compared,
+        selection.pairs_planned,
+        lacking,
+        selection.disjoint,
+    )

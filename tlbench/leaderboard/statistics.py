@@ -1,0 +1,211 @@
+"""Statistics: paired intervals, verdicts, the hierarchical bootstrap, and the gains of a learning curve.
+
+Dimension key:  N trials  P evaluation points of a curve  Q pairs  C cells (pair and seed)  M measures  B resamples
+
+Every function is pure: arrays in, arrays or plain numbers out; a missing number is NaN.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+
+LEVEL = 0.95
+RESAMPLES = 2000
+NEVER = -np.inf
+"""The speed-up of a strategy that never gets to its reference's final score; ``inf``: it starts there."""
+
+
+class Estimate(NamedTuple):
+    """A mean with its 95 % interval; ``low`` and ``high`` are NaN where there is none."""
+
+    value: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+
+
+# ---- one pair: differences that share their seeds ------------------------------------------------
+
+
+def error_floor(step: Any, n: Any) -> Any:
+    """The least standard error of a mean of ``n`` differences of two scores that move in steps of ``step``.
+
+    A score of ``m`` test examples moves in steps of 1/m, so each score carries a rounding error that is uniform
+    over one step (variance step²/12) and a difference carries two of them: step / sqrt(6 n). Without it three
+    equal gains of a single test example would have no spread and be called certain.
+    """
+    return step / np.sqrt(6.0 * np.asarray(n))
+
+
+def student_intervals(mean: Floats, deviation: Floats, n: Ints, step: Floats) -> tuple[Floats, Floats]:
+    """Student's t intervals (Student 1908) of many means at once: low [Q], high [Q]; NaN where n < 2.
+
+    ``deviation`` is the standard deviation with n - 1 in the denominator; ``step`` the resolution of the score, 0 where
+    it is unknown. The standard error is never below ``error_floor``: equal differences give a short interval about
+    their value, and differences that are all 0 stay undecided. Where the resolution is unknown too, equal
+    differences give that one point.
+    """
+    enough = n >= 2
+    n_safe = np.where(enough, n, 2)
+    error = np.maximum(np.where(enough, deviation, 0.0) / np.sqrt(n_safe), error_floor(step, n_safe))
+    half = np.where(enough, stats.t.ppf(0.5 + LEVEL / 2, n_safe - 1) * error, np.nan)
+    return mean - half, mean + half
+
+
+def paired_interval(differences: Any, step: float = 0.0) -> Estimate:
+    """The mean of the paired differences [R] of one pair's seeds, with ``student_intervals``' interval."""
+    d = np.asarray(differences, dtype=np.float64)
+    if not len(d):
+        return Estimate()
+    spread = d.std(ddof=1) if len(d) > 1 else 0.0
+    low, high = student_intervals(d.mean()[None], np.array([spread]), np.array([len(d)]), np.array([step]))
+    return Estimate(float(d.mean()), float(low[0]), float(high[0]))
+
+
+def verdicts(low: Any, high: Any) -> NDArray[np.str_]:
+    """``helps`` where the whole interval is above 0, ``hurts`` where it is below, else ``undecided``."""
+    return np.where(np.asarray(low) > 0, "helps", np.where(np.asarray(high) < 0, "hurts", "undecided"))
+
+
+# ---- many pairs ----------------------------------------------------------------------------------
+
+
+def wilson(hits: int, of: int) -> Estimate:
+    """A share with its interval (Wilson 1927, without continuity correction), from scipy."""
+    if of == 0:
+        return Estimate()
+    interval = stats.binomtest(hits, of).proportion_ci(LEVEL, method="wilson")
+    return Estimate(hits / of, float(interval.low), float(interval.high))
+
+
+def depth(means: Floats) -> float:
+    """How deep negative transfer goes: the mean over pairs of min(gain, 0); never positive."""
+    return float(np.minimum(means, 0.0).mean()) if len(means) else np.nan
+
+
+def resampled(sizes: Ints, weights: Floats, seed: int = 0, resamples: int = RESAMPLES) -> Iterator[Floats]:
+    """Weights of the cells in each bootstrap resample, [b, C] at a time, rows summing to 1.
+
+    Hierarchical (Davison & Hinkley 1997, section 3.8): draw Q of the Q pairs, then in each drawn pair as many of its
+    seeds as it has, both with replacement. ``sizes`` [Q] is the number of seeds of each pair (its cells lie side by
+    side) and ``weights`` [Q] how much each pair counts in the mean.
+    """
+    rng = np.random.default_rng(seed)
+    pairs, widest, cells = len(sizes), int(sizes.max()), int(sizes.sum())
+    offsets = np.concatenate(([0], np.cumsum(sizes)[:-1]))
+    chunk = max(1, min(resamples, 2_000_000 // max(pairs * widest, cells)))
+    for start in range(0, resamples, chunk):
+        b = min(chunk, resamples - start)
+        slots = rng.integers(pairs, size=(b, pairs))
+        n = sizes[slots][..., None]
+        cell = offsets[slots][..., None] + (rng.random((b, pairs, widest)) * n).astype(np.int64)
+        drawn = np.broadcast_to(np.arange(widest) < n, cell.shape)
+        share = np.broadcast_to(weights[slots][..., None] / n, cell.shape)
+        flat = (cell + np.arange(b)[:, None, None] * cells)[drawn]
+        weight_bC = np.bincount(flat, share[drawn], minlength=b * cells).reshape(b, cells)
+        yield weight_bC / weights[slots].sum(axis=1)[:, None]
+
+
+def hierarchical_means(values_CM: Floats, sizes: Ints, weights: Floats, seed: int = 0) -> Floats:
+    """The means [B, M] of M measures over bootstrap resamples that they share: one matrix product a chunk."""
+    return np.concatenate([weight_bC @ values_CM for weight_bC in resampled(sizes, weights, seed)])
+
+
+def percentile_interval(means: Floats, value: float, floor: float = 0.0) -> Estimate:
+    """The percentile interval of bootstrap means [B] about ``value``, no narrower than the error ``floor`` makes it."""
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    half = float(stats.norm.ppf(1 - tail)) * floor
+    return Estimate(value, min(float(low), value - half), max(float(high), value + half))
+
+
+def weighted_mean(values_C: Floats, sizes: Ints, weights: Floats) -> float:
+    """The mean over pairs (weighted) of the means over each pair's seeds."""
+    if not len(values_C):
+        return np.nan
+    starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
+    return float(np.average(np.add.reduceat(values_C, starts) / sizes, weights=weights))
+
+
+def lower_median(values: Floats) -> float:
+    """The middle value, the lower of two: ``inf`` and ``NEVER`` are ordered like all others. NaN for none."""
+    return float(np.sort(values)[(len(values) - 1) // 2]) if len(values) else np.nan
+
+
+# ---- learning curves -----------------------------------------------------------------------------
+
+
+class CurveGains(NamedTuple):
+    """The gains of N learning curves over their references' (Taylor & Stone 2009), NaN where there is none."""
+
+    jump_start: Floats
+    speed_up: Floats
+    asymptote: Floats
+    area_ratio: Floats
+
+
+def curve_gains(steps_NP: Floats, scores_NP: Floats, ref_steps_NP: Floats, ref_scores_NP: Floats) -> CurveGains:
+    """Compare learning curves with their references', row by row; rows are padded with NaN at their ends.
+
+    A row in which either curve has fewer than two points has no learning curve: all four are NaN.
+
+    ``jump_start``  difference at the first evaluation point
+    ``speed_up``    steps of the reference to its own final score ÷ steps of the strategy to that score; ``inf`` where
+                    the strategy starts there, ``NEVER`` where it does not get there, 1 where both start there
+    ``asymptote``   difference of the mean scores over the last fifth of the steps
+    ``area_ratio``  (area - reference's area) / reference's area, areas by trapezoids over each curve's own steps
+    """
+    points, ref_points = (np.isfinite(s).sum(axis=1) for s in (scores_NP, ref_scores_NP))
+    usable = (points > 1) & (ref_points > 1)
+    out = [np.full(len(scores_NP), np.nan) for _ in range(4)]
+    if usable.any():
+        steps, scores, ref_steps, ref_scores = (a[usable] for a in (steps_NP, scores_NP, ref_steps_NP, ref_scores_NP))
+        rows = np.arange(len(scores))
+        goal = ref_scores[rows, ref_points[usable] - 1]
+        ref_area = _height(ref_steps, ref_scores)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gains = (
+                scores[:, 0] - ref_scores[:, 0],
+                _speed(_steps_to(ref_steps, ref_scores, goal), _steps_to(steps, scores, goal)),
+                _tail(steps, scores) - _tail(ref_steps, ref_scores),
+                np.where(ref_area > 0, (_height(steps, scores) - ref_area) / ref_area, np.nan),
+            )
+        for whole, part in zip(out, gains, strict=True):
+            whole[usable] = part
+    return CurveGains(*out)
+
+
+def _steps_to(steps_NP: Floats, scores_NP: Floats, goal_N: Floats) -> Floats:
+    """The first step at which the score is at least the goal; NaN where it never is."""
+    there = scores_NP >= goal_N[:, None]
+    first = steps_NP[np.arange(len(steps_NP)), there.argmax(axis=1)]
+    return np.where(there.any(axis=1), first, np.nan)
+
+
+def _speed(reference: Floats, strategy: Floats) -> Floats:
+    ratio = np.where(strategy == 0, np.where(reference == 0, 1.0, np.inf), reference / strategy)
+    return np.where(np.isnan(strategy), NEVER, ratio)
+
+
+def _tail(steps_NP: Floats, scores_NP: Floats) -> Floats:
+    """The mean score over the last fifth of the steps."""
+    late = 5 * steps_NP >= 4 * np.nanmax(steps_NP, axis=1, keepdims=True)
+    total: Floats = np.where(late, scores_NP, 0.0).sum(axis=1)
+    mean: Floats = total / late.sum(axis=1)
+    return mean
+
+
+def _height(steps_NP: Floats, scores_NP: Floats) -> Floats:
+    """The area under the curve ÷ the number of its steps."""
+    areas = np.diff(steps_NP, axis=1) * (scores_NP[:, 1:] + scores_NP[:, :-1]) / 2
+    height: Floats = np.nansum(areas, axis=1) / (np.nanmax(steps_NP, axis=1) - steps_NP[:, 0])
+    return height
