@@ -238,7 +238,8 @@ def _leaderboard(args: argparse.Namespace) -> int:
     planned = {t.key: t for folder in folders for t in folder.planned()}
     if not any(r.status == "ok" for r in records.values()):
         raise TlbenchError(f"{', '.join(map(str, args.runs))}: no trial has ended well yet, so there is nothing to rank")
-    board = board_of(list(records.values()), list(planned.values()), args.metric, common=not args.all_pairs)
+    plugins = _discover(args)
+    board = board_of(list(records.values()), list(planned.values()), plugins, args.metric, common=not args.all_pairs)
     console = _console()
     for problem in (p for folder in folders for p in folder.problems):
         _console(stderr=True).print(f"[yellow]note[/] {problem}", markup=True)
@@ -246,7 +247,7 @@ def _leaderboard(args: argparse.Namespace) -> int:
         _show_board(board, console)
         return 0
     out = args.out or args.runs[0] / "leaderboard"
-    for path in write_reports(board, out, _discover(args), [FORMATS[f] for f in args.format]):
+    for path in write_reports(board, out, plugins, [FORMATS[f] for f in args.format]):
         print(path)
     return 0
 

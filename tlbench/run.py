@@ -127,21 +127,22 @@ class Run:
             plan = self.plan(records)
             about = {"name": self.suite.name, "path": str(self.suite.path), "metrics": list(self.suite.metrics)}
             writer.plan(about | {"description": self.suite.description, "expect": self.suite.expect}, plan.trials)
+            work = self._work(watcher)
             try:
-                watcher.begin(plan, self.expected(plan, records))
-                stopped = self._execute(plan, records, writer, watcher)
+                with _stop_on_ctrl_c(work, watcher):
+                    watcher.begin(plan, self.expected(plan, records))
+                    self._execute(plan, records, writer, watcher, work)
             finally:
                 watcher.close()
         board, reports = self._report(plan, records)
         here = [records[t.key] for t in plan.trials if t.key in records]
         statuses = Counter(str(r.status) for r in here)
-        outcome = Outcome(self.folder.path, statuses, _still_missing(plan, records), stopped, board, reports)
+        outcome = Outcome(self.folder.path, statuses, _still_missing(plan, records), work.stopping(), board, reports)
         watcher.end(outcome)
         return outcome
 
-    def _execute(self, plan: Plan, records: dict[str, Record], writer: Writer, watcher: Watcher) -> bool:
+    def _work(self, watcher: Watcher) -> HostWork:
         from tlbench.execution.bench import make_spec
-        from tlbench.execution.trial import ended
         from tlbench.execution.work import HostWork
 
         spec = make_spec(
@@ -157,6 +158,12 @@ class Run:
             memory_limit=self.options.memory_limit,
             checkpoint_seconds=self.options.checkpoint_seconds,
         )
+        return HostWork(spec, watcher.started)
+
+    def _execute(self, plan: Plan, records: dict[str, Record], writer: Writer, watcher: Watcher, work: HostWork) -> None:
+        """Have every trial done that is not, and write each record as it comes."""
+        from tlbench.execution.trial import ended
+
         by_key = {t.key: t for t in plan.trials}
 
         def take(record: Record) -> None:
@@ -170,19 +177,14 @@ class Run:
         ready = []
         for trial in plan.todo:
             if trial.skip is not None:
-                take(ended(trial, Status.SKIPPED, trial.skip, spec))
+                take(ended(trial, Status.SKIPPED, trial.skip, work.spec))
             elif (lost := _lost_parent(trial, plan, records)) is not None:
-                take(ended(trial, Status.PARENT_FAILED, lost, spec))
+                take(ended(trial, Status.PARENT_FAILED, lost, work.spec))
             else:
                 ready.append(trial)
-        if not ready:
-            return False
-        work = HostWork(spec, watcher.started)
-        executor = self._executor()
-        with _stop_on_ctrl_c(work, watcher):
-            for record in executor.run(replace(plan, trials=tuple(ready), done=frozenset()), work):
+        if ready:
+            for record in self._executor().run(replace(plan, trials=tuple(ready), done=frozenset()), work):
                 take(record)
-        return work.stopping()
 
     def _executor(self) -> Any:
         timeout = self.options.timeout if self.options.timeout is not None else self.suite.timeout
@@ -201,16 +203,26 @@ class Run:
         """The leaderboard of this plan's trials, and its files in the run folder."""
         if not any(r.status == Status.OK for r in records.values()):
             return None, ()
-        board = board_of([records[t.key] for t in plan.trials if t.key in records], plan.trials, self.suite.metrics[0])
+        here = [records[t.key] for t in plan.trials if t.key in records]
+        board = board_of(here, plan.trials, self.plugins, self.suite.metrics[0])
         folder = self.folder.path / "leaderboard"
         return board, write_reports(board, folder, self.plugins)
 
 
-def board_of(records: Sequence[Record], planned: Sequence[Trial], metric: str | None = None, **options: Any) -> Leaderboard:
-    """The leaderboard of these records; ``planned`` trials without one count as missing."""
+def board_of(
+    records: Sequence[Record], planned: Sequence[Trial], plugins: Plugins, metric: str | None = None, *, common: bool = True
+) -> Leaderboard:
+    """The leaderboard of these records; ``planned`` trials without one count as missing.
+
+    ``metric`` defaults to the one that the records' learning curves are of. Raises ``PluginError`` for a name
+    that no plugin offers.
+    """
     from tlbench.leaderboard.board import build as build_board
 
-    return build_board(records, planned=planned, metric=metric, **options)
+    if metric is None:
+        metric = next((str(r.curve["metric"]) for r in records if r.curve), None)
+    higher = bool(plugins.get("metrics", metric).cls.higher_is_better) if metric is not None else True
+    return build_board(records, planned=planned, metric=metric, common=common, higher_is_better=higher)
 
 
 def write_reports(board: Leaderboard, folder: Path, plugins: Plugins, names: Sequence[str] | None = None) -> tuple[Path, ...]:

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 from tlbench.api.records import Record, Status
 from tlbench.api.trials import Plan, Trial
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from tlbench.api.types import Work
 
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.stdin.readline()); from tlbench.execution.worker import main; main()"
+_News: TypeAlias = "queue.SimpleQueue[tuple[Trial, Record] | tuple[Trial, str] | BaseException | None]"
+"""What a slot's thread tells the one that runs the plan: a record, a slot in which a trial begins, an error, its end."""
 _TICK = 0.1
 """Seconds between two looks at the clock and at the wish to stop."""
 
@@ -67,10 +69,10 @@ class WorkerProcesses:
 
         trials = [t for t in plan.todo if t.skip is None]
         schedule = Schedule(trials)
-        records: queue.SimpleQueue[tuple[Trial, Record] | BaseException | None] = queue.SimpleQueue()
+        news: _News = queue.SimpleQueue()
         slots = slots_of(work.spec, self.workers)[: max(1, len(trials))]
         halt = threading.Event()  # the run is over, one way or another: end the workers at once
-        threads = [threading.Thread(target=self._serve, args=(slot, work, schedule, records, halt)) for slot in slots]
+        threads = [threading.Thread(target=self._serve, args=(slot, work, schedule, news, halt)) for slot in slots]
         for thread in threads:
             thread.start()
         try:
@@ -79,15 +81,17 @@ class WorkerProcesses:
                 if work.stopping():
                     schedule.close()
                 try:
-                    done = records.get(timeout=_TICK)
+                    heard = news.get(timeout=_TICK)
                 except queue.Empty:
                     continue
-                if done is None:
+                if heard is None:
                     alive -= 1
-                elif isinstance(done, BaseException):
-                    raise done
+                elif isinstance(heard, BaseException):
+                    raise heard
+                elif isinstance(heard[1], str):
+                    work.started(heard[0], heard[1])
                 else:
-                    trial, record = done
+                    trial, record = heard[0], heard[1]
                     yield record
                     for child, reason in schedule.finish(trial, record):
                         yield ended(child, Status.PARENT_FAILED, reason, work.spec)
@@ -102,7 +106,7 @@ class WorkerProcesses:
         slot: Slot,
         work: Work,
         schedule: Any,
-        records: queue.SimpleQueue[tuple[Trial, Record] | BaseException | None],
+        news: _News,
         halt: threading.Event,
     ) -> None:
         """One slot's life: take a trial, have it done, hand in the record."""
@@ -111,19 +115,19 @@ class WorkerProcesses:
             while not halt.is_set() and (trial := schedule.take()) is not None:
                 if worker is None:
                     worker = _Worker(slot, {**work.spec, "device": slot.device, "shared": slot.shared})
-                work.started(trial, slot.name)
+                news.put((trial, slot.name))
                 record = worker.do(trial, work, self.timeout, self.grace, halt)
                 if not worker.alive():
                     worker.kill()
                     worker = None
                 if record is not None:
-                    records.put((trial, record))
+                    news.put((trial, record))
         except BaseException as error:
-            records.put(error)
+            news.put(error)
         finally:
             if worker is not None:
                 worker.close()
-            records.put(None)
+            news.put(None)
 
 
 def slots_of(spec: Mapping[str, Any], workers: int | None) -> list[Slot]:

@@ -141,6 +141,7 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
     with clocks.measure("evaluation"):
         problem = _problem(trial, bench, parts, models)
         predictors = _predictors(fitted, problem)
+        found["data"]["test"] = {name: len(pool) for name, pool in problem.test.items()}
         found |= _evaluate(trial, bench, parts, problem, predictors, tape, models, ctx.budget)
     found["cost"] |= _sizes(fitted, tape)
     if trial.kind == "source-model":
