@@ -36,7 +36,19 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
         "import sys; from tlbench import cli, run; from functools import partial;"
         "run.Options = partial(run.Options, checkpoint_seconds=0.05); sys.exit(cli.main(sys.argv[1:]))"
     )
-    command = [sys.executable, "-c", code, "run", "--matrix", "again.yaml", "--no-plugins", "--json", "--cache", "cache", *words]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "run",
+        "--matrix",
+        "again.yaml",
+        "--no-plugins",
+        "--json",
+        "--cache",
+        "cache",
+        *words,
+    ]
     with (folder / "stderr").open("w") as stderr:
         return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=stderr, text=True)
 
@@ -44,7 +56,9 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
 def finish(run: subprocess.Popen[str], folder: Path, code: int) -> tuple[list[Any], str]:
     """Read the rest of the events, wait for the end and check how it ended; the events and what it complained of."""
     assert run.stdout is not None
-    rest = [json.loads(line) for line in run.stdout]  # not communicate(): lines that `events` has read ahead would be lost
+    rest = [
+        json.loads(line) for line in run.stdout
+    ]  # not communicate(): lines that `events` has read ahead would be lost
     complaints = (folder / "stderr").read_text()
     assert run.wait(timeout=250) == code, complaints
     assert "Traceback" not in complaints
@@ -92,7 +106,9 @@ def test_a_run_killed_again_and_again_ends_with_the_records_of_an_unbroken_one(u
         run.wait()
     finish(start(tmp_path), tmp_path, 0)
     assert scores(tmp_path) == scores(unbroken)
-    assert any(r.resumed_from for r in results(tmp_path).values()), "no trial was resumed: the kills came at the wrong times"
+    assert any(r.resumed_from for r in results(tmp_path).values()), (
+        "no trial was resumed: the kills came at the wrong times"
+    )
     written = Counter(r.key for r in RunFolder.open(tmp_path / "runs" / "again").lines())
     assert max(written.values()) == 1, "a trial was done twice"
 

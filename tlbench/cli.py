@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,8 @@ from tlbench import __version__
 from tlbench.errors import SuiteError, TlbenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from tlbench.plugins import Plugins
@@ -78,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     _run_arguments(run)
     run.add_argument("--retry-failed", action="store_true", help="try failed, out-of-memory and timed-out trials again")
     run.add_argument("--quiet", action="store_true", help="say only what went wrong, and the leaderboard")
-    run.add_argument("--json", action="store_true", help="a line of JSON for each event instead of progress and leaderboard")
+    run.add_argument(
+        "--json", action="store_true", help="a line of JSON for each event instead of progress and leaderboard"
+    )
 
     plan = command("plan", _plan, "show what a suite would run, what is there already, and what is skipped and why")
     _run_arguments(plan)
@@ -87,8 +90,12 @@ def _parser() -> argparse.ArgumentParser:
     board = command("leaderboard", _leaderboard, "transfer gain, negative transfer and throughput of one or more runs")
     board.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder")
     board.add_argument("--metric", help="the score to rank by (default: the suite's first)")
-    board.add_argument("--all-pairs", action="store_true", help="average each row over all its pairs, comparable or not")
-    board.add_argument("--format", choices=sorted(FORMATS), action="append", help="write this form (default: show it here)")
+    board.add_argument(
+        "--all-pairs", action="store_true", help="average each row over all its pairs, comparable or not"
+    )
+    board.add_argument(
+        "--format", choices=sorted(FORMATS), action="append", help="write this form (default: show it here)"
+    )
     board.add_argument("--out", type=Path, help="folder for --format (default: the first run's leaderboard/)")
 
     status = command("status", _status, "how far a run is, and what did not end well", plugins=False)
@@ -138,7 +145,9 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--executor", default="workers", help="who runs the trials (see `tlbench list executors`)")
     parser.add_argument("--workers", type=int, help="trials at once (default: one for each GPU, or for each core)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each trial (default: 1; changes last digits)")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="CPU threads of each trial (default: 1; changes last digits)"
+    )
     parser.add_argument("--timeout", type=float, help="seconds for each trial (default: the suite's)")
     parser.add_argument("--memory-limit", type=float, metavar="GIB", help="most memory that a data set may take")
 
@@ -197,7 +206,9 @@ def _run(args: argparse.Namespace) -> int:
         console = _console()
         if outcome.board is not None:
             _show_board(outcome.board, console)
-            console.print(f"\n[dim]files in {outcome.folder / 'leaderboard'}; `tlbench status {outcome.folder}` for the trials[/]")
+            console.print(
+                f"\n[dim]files in {outcome.folder / 'leaderboard'}; `tlbench status {outcome.folder}` for the trials[/]"
+            )
         if outcome.exit_code == 3:
             console.print("[yellow]incomplete[/]: the same command goes on from here")
     return outcome.exit_code
@@ -237,7 +248,9 @@ def _leaderboard(args: argparse.Namespace) -> int:
     records = {key: record for folder in folders for key, record in folder.records().items()}
     planned = {t.key: t for folder in folders for t in folder.planned()}
     if not any(r.status == "ok" for r in records.values()):
-        raise TlbenchError(f"{', '.join(map(str, args.runs))}: no trial has ended well yet, so there is nothing to rank")
+        raise TlbenchError(
+            f"{', '.join(map(str, args.runs))}: no trial has ended well yet, so there is nothing to rank"
+        )
     plugins = _discover(args)
     board = board_of(list(records.values()), list(planned.values()), plugins, args.metric, common=not args.all_pairs)
     console = _console()

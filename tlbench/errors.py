@@ -1,20 +1,23 @@
 """What can go wrong that a user can mend; shown without a traceback. Anything else is a bug.
 
-    TlbenchError
-    ├── SuiteError        a suite is wrong: every problem with file, line and column
-    ├── PluginError       a plugin, or what was asked of one, is wrong
-    ├── DataError         data is missing, unreadable or too large
-    ├── StoreError        a run folder cannot be read or written
-    └── TrialError        a trial cannot give a result
-        ├── SkipTrial     it does not apply here; recorded as skipped, not as failed
-        ├── Diverged      the loss is no longer finite
-        └── BudgetError   a strategy asked for more steps than the recipe has
+TlbenchError
+├── SuiteError        a suite is wrong: every problem with file, line and column
+├── PluginError       a plugin, or what was asked of one, is wrong
+├── DataError         data is missing, unreadable or too large
+├── StoreError        a run folder cannot be read or written
+└── TrialError        a trial cannot give a result
+    ├── SkipTrial     it does not apply here; recorded as skipped, not as failed
+    ├── Diverged      the loss is no longer finite
+    └── BudgetError   a strategy asked for more steps than the recipe has
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 
 class TlbenchError(Exception):

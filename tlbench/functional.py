@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tlbench.api.types import Batch, Step, Terms
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tlbench.api.types import Batch, Step, Terms
 
 __all__ = ["class_means", "reverse_gradient", "supervised"]
 

@@ -135,7 +135,7 @@ def class_fault(kind: str, cls: Any) -> str | None:
         if not hasattr(cls, attribute) and attribute not in fields:
             return f"{one} {name!r} ({cls.__name__}) does not say {attribute!r}"
     for attribute in _SETS:
-        value = getattr(cls, attribute, frozenset())
+        value: object = getattr(cls, attribute, frozenset())
         if not isinstance(value, (frozenset, tuple, property)):
             return f"{one} {name!r} ({cls.__name__}): {attribute!r} must be a frozenset of names, got {value!r:.80}"
     start = getattr(cls, "start", None)

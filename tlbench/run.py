@@ -6,7 +6,6 @@ import contextlib
 import re
 import signal
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +18,8 @@ from tlbench.results.store import RunFolder, Writer
 from tlbench.suite.load import load
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from tlbench.execution.work import HostWork
     from tlbench.leaderboard.board import Leaderboard
     from tlbench.plugins import Plugins
@@ -160,7 +161,9 @@ class Run:
         )
         return HostWork(spec, watcher.started)
 
-    def _execute(self, plan: Plan, records: dict[str, Record], writer: Writer, watcher: Watcher, work: HostWork) -> None:
+    def _execute(
+        self, plan: Plan, records: dict[str, Record], writer: Writer, watcher: Watcher, work: HostWork
+    ) -> None:
         """Have every trial done that is not, and write each record as it comes."""
         from tlbench.execution.trial import ended
 
@@ -210,7 +213,12 @@ class Run:
 
 
 def board_of(
-    records: Sequence[Record], planned: Sequence[Trial], plugins: Plugins, metric: str | None = None, *, common: bool = True
+    records: Sequence[Record],
+    planned: Sequence[Trial],
+    plugins: Plugins,
+    metric: str | None = None,
+    *,
+    common: bool = True,
 ) -> Leaderboard:
     """The leaderboard of these records; ``planned`` trials without one count as missing.
 
@@ -221,11 +229,13 @@ def board_of(
 
     if metric is None:
         metric = next((str(r.curve["metric"]) for r in records if r.curve), None)
-    higher = bool(plugins.get("metrics", metric).cls.higher_is_better) if metric is not None else True
+    higher = bool(getattr(plugins.get("metrics", metric).cls, "higher_is_better", True)) if metric is not None else True
     return build_board(records, planned=planned, metric=metric, common=common, higher_is_better=higher)
 
 
-def write_reports(board: Leaderboard, folder: Path, plugins: Plugins, names: Sequence[str] | None = None) -> tuple[Path, ...]:
+def write_reports(
+    board: Leaderboard, folder: Path, plugins: Plugins, names: Sequence[str] | None = None
+) -> tuple[Path, ...]:
     """Write the leaderboard in every form that a plugin offers, or in the named ones."""
     folder.mkdir(parents=True, exist_ok=True)
     chosen = names if names is not None else sorted(plugins.offers("reporters"))

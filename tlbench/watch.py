@@ -13,9 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from tlbench.api.records import Record, Status
-from tlbench.api.trials import Plan, Trial
 
 if TYPE_CHECKING:
+    from tlbench.api.trials import Plan, Trial
     from tlbench.plan.estimate import Estimate
     from tlbench.run import Outcome
 
@@ -34,7 +34,9 @@ def duration(seconds: float) -> str:
 
 def summary(outcome: Outcome) -> str:
     """One line: how many trials ended how."""
-    parts = [f"{count} {status}" for status, count in sorted(outcome.statuses.items(), key=lambda i: (i[0] != "ok", i[0]))]
+    parts = [
+        f"{count} {status}" for status, count in sorted(outcome.statuses.items(), key=lambda i: (i[0] != "ok", i[0]))
+    ]
     if outcome.missing:
         parts.append(f"{outcome.missing} not run")
     return ", ".join(parts) or "nothing to do"
@@ -75,14 +77,18 @@ class LiveWatcher:
         self._console = console
         self._slots: dict[str, tuple[str, float]] = {}
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
             console=console,
-        )  # fmt: skip
+        )
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=True)
 
     def begin(self, plan: Plan, expected: Estimate) -> None:
         self._console.print(f"[bold]{escape(plan.suite)}[/]: {planned(plan, expected)}")
-        todo = [t for t in plan.todo]
+        todo = list(plan.todo)
         self._left = _Remaining(len(todo), expected.seconds)
         self._bar = self._progress.add_task("trials", total=len(todo), left="")
         self._live.start()
@@ -96,7 +102,9 @@ class LiveWatcher:
         self._progress.update(self._bar, advance=1, left=self._left.text())
         if record.status not in GOOD:
             style = "yellow" if record.status == Status.INTERRUPTED else "red"
-            self._console.print(f"[{style}]{record.status}[/] {escape(trial.title)}\n    {escape(record.reason)}", highlight=False)
+            self._console.print(
+                f"[{style}]{record.status}[/] {escape(trial.title)}\n    {escape(record.reason)}", highlight=False
+            )
 
     def note(self, text: str) -> None:
         self._console.print(f"[yellow]note[/] {escape(text)}", highlight=False)
@@ -159,14 +167,25 @@ class EventWatcher:
         self._stream = stream
 
     def begin(self, plan: Plan, expected: Estimate) -> None:
-        self._say(event="begin", suite=plan.suite, todo=len(plan.todo), done=len(plan.trials) - len(plan.todo), seconds=expected.seconds)
+        self._say(
+            event="begin",
+            suite=plan.suite,
+            todo=len(plan.todo),
+            done=len(plan.trials) - len(plan.todo),
+            seconds=expected.seconds,
+        )
 
     def started(self, trial: Trial, slot: str) -> None:
         self._say(event="started", key=trial.key, title=trial.title, slot=slot)
 
     def finished(self, trial: Trial, record: Record) -> None:
         self._say(
-            event="finished", key=trial.key, title=trial.title, status=record.status, reason=record.reason, metrics=record.metrics
+            event="finished",
+            key=trial.key,
+            title=trial.title,
+            status=record.status,
+            reason=record.reason,
+            metrics=record.metrics,
         )
 
     def note(self, text: str) -> None:

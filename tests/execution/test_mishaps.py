@@ -15,7 +15,9 @@ from tlbench.results.store import RunFolder
 PLUGIN = Path(__file__).parent / "mishaps.py"
 
 
-def suite(folder: Path, strategies: str, *, seeds: int = 1, more: str = "", targets: str = "[digits]", steps: int = 20) -> Path:
+def suite(
+    folder: Path, strategies: str, *, seeds: int = 1, more: str = "", targets: str = "[digits]", steps: int = 20
+) -> Path:
     path = folder / "suite.yaml"
     path.write_text(
         f"""
@@ -35,7 +37,17 @@ recipe: {{steps: {steps}, batch_size: 16, curve_points: 4}}
 
 
 def tlbench(folder: Path, *words: str, timeout: float = 200) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tlbench.cli", "run", "--no-plugins", "-p", str(PLUGIN), "--cache", str(folder / "cache")]
+    command = [
+        sys.executable,
+        "-m",
+        "tlbench.cli",
+        "run",
+        "--no-plugins",
+        "-p",
+        str(PLUGIN),
+        "--cache",
+        str(folder / "cache"),
+    ]
     return subprocess.run([*command, *words], cwd=folder, capture_output=True, text=True, timeout=timeout, check=False)
 
 
@@ -48,7 +60,24 @@ def by_how(folder: Path) -> dict[str, Record]:
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One matrix in which every trial but two goes wrong."""
     folder = tmp_path_factory.mktemp("mishaps")
-    hows = "raise exit segfault kill oom memory-error hang deaf child nan nan-scores shape nothing budget pool swallow".split()
+    hows = [
+        "raise",
+        "exit",
+        "segfault",
+        "kill",
+        "oom",
+        "memory-error",
+        "hang",
+        "deaf",
+        "child",
+        "nan",
+        "nan-scores",
+        "shape",
+        "nothing",
+        "budget",
+        "pool",
+        "swallow",
+    ]
     path = suite(folder, f"[{{name: mishap, how: [{', '.join(hows)}]}}, fine-tune]", more="timeout: 6")
     done = tlbench(folder, "--matrix", str(path))
     assert done.returncode == 2, done.stdout + done.stderr
@@ -79,7 +108,9 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("scratch", Status.OK, ""),
     ],
 )
-def test_each_mishap_is_a_record_of_its_own_status_with_its_reason(ended: Path, how: str, status: Status, reason: str) -> None:
+def test_each_mishap_is_a_record_of_its_own_status_with_its_reason(
+    ended: Path, how: str, status: Status, reason: str
+) -> None:
     record = by_how(ended)[how]
     assert record.status == status, record.reason
     assert reason in record.reason
@@ -114,14 +145,18 @@ def test_failures_are_not_repeated_unless_asked_for_and_kills_are(ended: Path) -
 
 def test_a_failed_source_model_fails_its_dependents_with_its_reason_and_nothing_else(tmp_path: Path) -> None:
     path = suite(tmp_path, "[fine-tune, l2-sp]")
-    path.write_text(path.read_text().replace("[{name: digits, shift: inverted}]", "[unreadable, {name: digits, shift: inverted}]"))
+    path.write_text(
+        path.read_text().replace("[{name: digits, shift: inverted}]", "[unreadable, {name: digits, shift: inverted}]")
+    )
     done = tlbench(tmp_path, "--matrix", str(path))
     assert done.returncode == 2
     records = list(RunFolder.open(tmp_path / "runs" / "mishaps").records().values())
     lost = [r for r in records if r.status == Status.PARENT_FAILED]
     assert {r.trial["strategy"]["name"] for r in lost} == {"fine-tune", "l2-sp"}
     assert all("row 17 of train.parquet is no image" in r.reason for r in lost)
-    good = [r for r in records if r.status == Status.OK and r.trial["source"] and r.trial["source"]["label"] != "unreadable"]
+    good = [
+        r for r in records if r.status == Status.OK and r.trial["source"] and r.trial["source"]["label"] != "unreadable"
+    ]
     assert len(good) == 2
 
 

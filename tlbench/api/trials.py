@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 KEY_VERSION = 1
 
@@ -53,7 +55,7 @@ class Trial:
     """One piece of work. ``source`` is ``None`` where the strategy does not depend on a source.
 
     A ``source-model`` trial trains a backbone on its source once for all the trials that start from it;
-    its weights are kept under its key.
+    its weights are kept under its key. Parents count in the key: they say how the source was trained.
     """
 
     source: Choice | None
@@ -84,6 +86,7 @@ class Trial:
             self.backbone.digest,
             self.recipe.digest,
             str(self.seed),
+            *self.parents,
         )
         return hashlib.blake2b("/".join(parts).encode(), digest_size=16).hexdigest()
 

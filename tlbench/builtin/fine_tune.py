@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
-
-from torch import nn
 
 from tlbench.api.types import Fitted, Group
 from tlbench.errors import TrialError
 from tlbench.functional import supervised
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import nn
+
     from tlbench.api.types import Context
 
 
@@ -54,7 +55,9 @@ class FineTune:
         if not 0 <= self.head_first < 1:
             raise ValueError(f"head_first must be in [0, 1), got {self.head_first}")
         if self.train == "head" and (self.freeze_first or self.freeze_last or self.head_first):
-            raise ValueError("train: head freezes the whole backbone; leave out freeze_first, freeze_last and head_first")
+            raise ValueError(
+                "train: head freezes the whole backbone; leave out freeze_first, freeze_last and head_first"
+            )
 
     def fit(self, ctx: Context) -> Fitted:
         model = ctx.classifier()
@@ -81,7 +84,8 @@ class FineTune:
         tuned = range(self.freeze_first, len(blocks) - self.freeze_last)
         if self.freeze_first + self.freeze_last > len(blocks):
             raise TrialError(
-                f"fine-tune was told to freeze {self.freeze_first} + {self.freeze_last} blocks; the backbone has {len(blocks)}"
+                f"fine-tune was told to freeze {self.freeze_first} + {self.freeze_last} blocks; "
+                f"the backbone has {len(blocks)}"
             )
         for i, block in enumerate(blocks):
             block.requires_grad_(i in tuned)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,6 +12,8 @@ from torch.nn import functional as F
 from tlbench.api.types import Batch, Fitted, Group, Step, Terms
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tlbench.api.types import Context
 
 

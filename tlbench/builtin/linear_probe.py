@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 
-from tlbench.api.types import Array, Fitted
-
 if TYPE_CHECKING:
-    from tlbench.api.types import Context
+    from tlbench.api.types import Array, Context, Fitted
 
 ABSENT = -1e4
 """Score of a class that no training example has."""
@@ -81,7 +79,11 @@ class LinearProbe:
             pipeline.set_params(logisticregression__C=1.0 if folds is None else self.lowest)
             best = pipeline.fit(x_ND, y_N)
         else:
-            best = GridSearchCV(pipeline, grid, cv=folds, scoring="accuracy", error_score="raise").fit(x_ND, y_N).best_estimator_
+            best = (
+                GridSearchCV(pipeline, grid, cv=folds, scoring="accuracy", error_score="raise")
+                .fit(x_ND, y_N)
+                .best_estimator_
+            )
         scaler, model = best[0], best[1]
         coef_KD, intercept_K = model.coef_, model.intercept_
         if len(present) == 2:  # scikit-learn keeps one row: the log-odds of the second class

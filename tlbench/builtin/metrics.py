@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from tlbench.api.types import Array
+if TYPE_CHECKING:
+    from tlbench.api.types import Array
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
 from tlbench.api.types import InputTransform, Shape
 from tlbench.errors import SkipTrial
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Trunk(nn.Module):
@@ -57,7 +59,9 @@ class SmallCNN:
 
     def __post_init__(self) -> None:
         if self.size < 2 ** (self.depth - 1):
-            raise ValueError(f"size {self.size} is too small for {self.depth} blocks; it must be at least {2 ** (self.depth - 1)}")
+            raise ValueError(
+                f"size {self.size} is too small for {self.depth} blocks; it must be at least {2 ** (self.depth - 1)}"
+            )
         if self.depth < 1 or self.width < 1 or self.channels not in (1, 3):
             raise ValueError("depth and width must be at least 1, channels 1 or 3")
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
 from tlbench.api.types import InputTransform, Shape
 from tlbench.errors import DataError, SkipTrial, unknown
 from tlbench.models.torchvision_import import import_timm
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class TimmFeatures(nn.Module):
@@ -56,7 +58,9 @@ class Timm:
 
     def __post_init__(self) -> None:
         if self.checkpoint is not None and not self.checkpoint.endswith(".safetensors"):
-            raise ValueError(f"checkpoint must be a .safetensors file, got {self.checkpoint!r}: other forms can run code")
+            raise ValueError(
+                f"checkpoint must be a .safetensors file, got {self.checkpoint!r}: other forms can run code"
+            )
         if self.size is not None and self.size < 1:
             raise ValueError(f"size must be positive, got {self.size}")
 
@@ -73,7 +77,9 @@ class Timm:
 
     def load(self, shape: Shape, *, pretrained: bool = True) -> TimmFeatures:
         if shape.kind != "image":
-            raise SkipTrial(f"the backbone {self.model!r} takes images; this data set has {shape.kind} of shape {shape.dims}")
+            raise SkipTrial(
+                f"the backbone {self.model!r} takes images; this data set has {shape.kind} of shape {shape.dims}"
+            )
         timm = import_timm()
         net = self._create(timm, pretrained=pretrained and self.pretrained_on is not None)
         cfg: Mapping[str, Any] = net.pretrained_cfg
@@ -86,7 +92,9 @@ class Timm:
         source, _, where = self.model.rpartition(":")
         if source == "local-dir":
             if not Path(where).is_dir():
-                raise DataError(f"no folder {where!r} for the backbone {self.model!r}; relative paths start at the suite's folder")
+                raise DataError(
+                    f"no folder {where!r} for the backbone {self.model!r}; relative paths start at the suite's folder"
+                )
         elif not source:
             architecture = self.model.split(".")[0]
             if not timm.is_model(architecture):
@@ -116,7 +124,7 @@ def ordered_blocks(net: nn.Module) -> list[nn.Module]:
     import_timm()
     from timm.models import group_parameters
 
-    groups: dict[Any, list[str]] = group_parameters(net, net.group_matcher(coarse=True))
+    groups: dict[Any, list[str]] = group_parameters(net, net.group_matcher(coarse=True))  # type: ignore[operator]
     return [_block(net, names) for _, names in sorted(groups.items()) if names]
 
 

@@ -7,14 +7,15 @@ batch by batch on the device.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tlbench.api.types import Array, InputTransform
+if TYPE_CHECKING:
+    from tlbench.api.types import Array, InputTransform
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 

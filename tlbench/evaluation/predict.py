@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
-from tlbench.api.types import Array, Pool, Predictor
 from tlbench.data.inputs import to_tensors
 from tlbench.errors import TrialError
+
+if TYPE_CHECKING:
+    from tlbench.api.types import Array, Pool, Predictor
 
 CHUNK = 256
 """Examples scored at once."""
@@ -46,7 +48,11 @@ class Conditions(NamedTuple):
 
 
 def predict(
-    predictor: Predictor, pool: Pool, conditions: Conditions, rows: Array | None = None, windows: list[tuple[int, float]] | None = None
+    predictor: Predictor,
+    pool: Pool,
+    conditions: Conditions,
+    rows: Array | None = None,
+    windows: list[tuple[int, float]] | None = None,
 ) -> Array:
     """Scores float32 [N, C] of the pool's examples, or of these rows of it.
 
@@ -63,7 +69,9 @@ def predict(
         seconds = _now(conditions.device) - began
         expected = (min(CHUNK, size - begin), pool.num_classes)
         if tuple(scores.shape) != expected:
-            raise TrialError(f"the predictor gave scores of shape {list(scores.shape)}; expected [B, C] = {list(expected)}")
+            raise TrialError(
+                f"the predictor gave scores of shape {list(scores.shape)}; expected [B, C] = {list(expected)}"
+            )
         parts.append(scores.float().cpu().numpy())
         if windows is not None:
             windows.append((expected[0], seconds))
@@ -86,7 +94,7 @@ def rate_of(windows: list[tuple[int, float]]) -> Rate | None:
 def latency(predictor: Predictor, pool: Pool, conditions: Conditions, repeats: int = 50) -> Latency:
     """Time for one example at a time: at most ``repeats`` after three for warm-up, at most a second in all."""
     x = _inputs(pool, slice(0, 1), conditions)
-    times = []
+    times: list[float] = []
     stop = time.perf_counter() + LATENCY_SECONDS
     while len(times) < repeats + 3 and (len(times) < 5 or time.perf_counter() < stop):
         began = _now(conditions.device)

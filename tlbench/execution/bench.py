@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tlbench.api.records import Record
 from tlbench.api.trials import Choice, Trial, canonical
 from tlbench.api.types import Array, Domain, InputTransform, Split
 from tlbench.data.cache import DataCache, domain_hash
@@ -26,6 +25,9 @@ from tlbench.errors import TrialError
 from tlbench.plugins import Plugins
 from tlbench.results.store import RunFolder
 from tlbench.training.context import FeatureCache
+
+if TYPE_CHECKING:
+    from tlbench.api.records import Record
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,9 @@ class Bench:
                 if all(fits(x, transform) for name, x in raw.items() if name.endswith("/x")):
                     return raw
                 count = sum(len(x) for name, x in raw.items() if name.endswith("/x"))
-                self.cache.require_memory(count * transform.channels * transform.size**2, "the images at the backbone's size")
+                self.cache.require_memory(
+                    count * transform.channels * transform.size**2, "the images at the backbone's size"
+                )
                 return {name: resize(x, transform) if name.endswith("/x") else x for name, x in raw.items()}
             found = domain
             if found is None:  # the cache could not keep it, or has lost it

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from tlbench.api.records import Record, Status
-from tlbench.api.trials import Plan
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tlbench.api.trials import Plan
     from tlbench.api.types import Work
 
 

@@ -17,20 +17,26 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 from tlbench.api.records import Record, Status
-from tlbench.api.trials import Plan, Trial
 from tlbench.errors import TlbenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tlbench.api.trials import Plan, Trial
     from tlbench.api.types import Work
 
-_BOOT = "import json, sys; sys.path[:] = json.loads(sys.stdin.readline()); from tlbench.execution.worker import main; main()"
+_BOOT = """
+import json, sys
+sys.path[:] = json.loads(sys.stdin.readline())
+from tlbench.execution.worker import main
+main()
+"""
 _News: TypeAlias = "queue.SimpleQueue[tuple[Trial, Record] | tuple[Trial, str] | BaseException | None]"
-"""What a slot's thread tells the one that runs the plan: a record, a slot in which a trial begins, an error, its end."""
+"""What a slot's thread tells the run: a record, the slot in which a trial begins, an error, or its own end."""
 _TICK = 0.1
 """Seconds between two looks at the clock and at the wish to stop."""
 
@@ -149,7 +155,9 @@ def slots_of(spec: Mapping[str, Any], workers: int | None) -> list[Slot]:
     if not gpus:
         raise TlbenchError("no GPU is visible to torch; leave out --device cuda")
     count = workers or len(gpus)
-    return [Slot(f"{gpus[i % len(gpus)]} #{i}", gpus[i % len(gpus)], (), shared=count > len(gpus)) for i in range(count)]
+    return [
+        Slot(f"{gpus[i % len(gpus)]} #{i}", gpus[i % len(gpus)], (), shared=count > len(gpus)) for i in range(count)
+    ]
 
 
 class _Worker:
@@ -214,10 +222,8 @@ class _Worker:
         with contextlib.suppress(OSError):
             assert self._process.stdin is not None
             self._process.stdin.close()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
-        except subprocess.TimeoutExpired:
-            pass
         self.kill()
 
     def kill(self) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tlbench.api.records import Record, Status
-from tlbench.api.trials import Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tlbench.api.trials import Trial
 
 
 class Schedule:

@@ -11,7 +11,7 @@ import shutil
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,13 +24,15 @@ from tlbench.api.types import Adaptable, Metric, Pool, Predictor, Problem, Seeds
 from tlbench.data.inputs import scaling
 from tlbench.errors import SkipTrial, TlbenchError, TrialError
 from tlbench.evaluation import predict as scoring
-from tlbench.execution.bench import Bench
 from tlbench.execution.clock import Clocks, now, peaks, reset_peaks
 from tlbench.models.factory import ModelFactory
 from tlbench.results.environment import environment
 from tlbench.training.checkpoint import Checkpoints, Interrupted
 from tlbench.training.context import curve_steps, open_context
 from tlbench.training.tape import Tape
+
+if TYPE_CHECKING:
+    from tlbench.execution.bench import Bench
 
 
 def run_trial(trial: Trial, bench: Bench) -> Record:
@@ -82,7 +84,6 @@ class _Parts:
     backbone: Any
     recipe: Recipe
     start: Start
-    rule: str
 
 
 def _parts(trial: Trial, bench: Bench) -> _Parts:
@@ -93,7 +94,7 @@ def _parts(trial: Trial, bench: Bench) -> _Parts:
     if start == "source" and trial.source is not None and trial.source.name == PRETRAINED:
         start = "weights"
     recipe = Recipe(**trial.recipe.params)
-    return _Parts(task, strategy, backbone, recipe, start, recipe.selection)
+    return _Parts(task, strategy, backbone, recipe, start)
 
 
 def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) -> None:
@@ -102,9 +103,10 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
         parts = _parts(trial, bench)
         target = bench.describe(trial.target)
         weights, about = bench.load_weights(trial.parents[0]) if parts.start == "source" else (None, None)
-        if about is not None and target.domain.kind == "features" and about["shape"] != list(target.domain.shape.dims):
+        dims = list(target.domain.shape.dims)
+        if about is not None and target.domain.kind == "features" and about["shape"] != dims:
             raise SkipTrial(
-                f"the source has examples of shape {about['shape']} and the target of shape {list(target.domain.shape.dims)}; "
+                f"the source has examples of shape {about['shape']} and the target of shape {dims}; "
                 "weights trained on one do not fit the other"
             )
         identity = trial.backbone.digest
@@ -136,7 +138,9 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
         )
     with clocks.measure("training"):
         fitted = parts.strategy.fit(ctx)
-    clocks.seconds["training"] = max(clocks.seconds["training"], tape.seconds)  # a resumed trial counts what came before
+    clocks.seconds["training"] = max(
+        clocks.seconds["training"], tape.seconds
+    )  # a resumed trial counts what came before
     found["resumed_from"] = checkpoints.resumed_from
     with clocks.measure("evaluation"):
         problem = _problem(trial, bench, parts, models)
@@ -145,7 +149,11 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
         found |= _evaluate(trial, bench, parts, problem, predictors, tape, models, ctx.budget)
     found["cost"] |= _sizes(fitted, tape)
     if trial.kind == "source-model":
-        said = {"shape": list(target.domain.shape.dims), "classes": list(target.domain.label_names), "data": target.content}
+        said = {
+            "shape": list(target.domain.shape.dims),
+            "classes": list(target.domain.label_names),
+            "data": target.content,
+        }
         found["artifact"] = bench.save_weights(trial, fitted, said)
 
 
@@ -163,10 +171,7 @@ def _problem(trial: Trial, bench: Bench, parts: _Parts, models: ModelFactory) ->
                 f"source and target have different feature spaces ({source.shape.dims} and {target.shape.dims}), "
                 f"which {trial.strategy.label} does not handle"
             )
-    rule = parts.rule
-    if trial.kind == "source-model" and rule in ("oracle", "target-val"):
-        rule = "last"  # a source model must not depend on any target, nor on its own test set
-    problem: Problem = parts.task.build(source, target, Seeds(trial.seed), rule)
+    problem: Problem = parts.task.build(source, target, Seeds(trial.seed), parts.recipe.selection)
     return problem
 
 
@@ -178,7 +183,8 @@ def _given(trial: Trial, parts: _Parts, problem: Problem) -> dict[str, Pool]:
     needs = parts.strategy.needs
     if missing := sorted(needs - set(at_hand)):
         raise SkipTrial(
-            f"{trial.strategy.label} needs {', '.join(missing)}; the task {trial.task.label} offers {', '.join(sorted(problem.train))}"
+            f"{trial.strategy.label} needs {', '.join(missing)}; "
+            f"the task {trial.task.label} offers {', '.join(sorted(problem.train))}"
         )
     wanted = needs | getattr(parts.strategy, "uses", frozenset())
     return {name: pool for name, pool in at_hand.items() if name in wanted}
@@ -188,14 +194,18 @@ def _predictors(fitted: Any, problem: Problem) -> dict[str, Predictor]:
     """One predictor for each scored pool."""
     if isinstance(fitted, Mapping):
         if missing := sorted(set(problem.test) - set(fitted)):
-            raise TrialError(f"fit() returned predictors for {sorted(fitted)}; the task also scores {', '.join(missing)}")
+            raise TrialError(
+                f"fit() returned predictors for {sorted(fitted)}; the task also scores {', '.join(missing)}"
+            )
         predictors = {name: fitted[name] for name in problem.test}
     elif isinstance(fitted, Adaptable):
         raise TrialError("fit() returned something to adapt to episodes, and this task has none")
     elif callable(fitted):
         predictors = dict.fromkeys(problem.test, fitted)
     else:
-        raise TrialError(f"fit() returned a {type(fitted).__name__}; expected a predictor: inputs [B, ...] -> scores [B, C]")
+        raise TrialError(
+            f"fit() returned a {type(fitted).__name__}; expected a predictor: inputs [B, ...] -> scores [B, C]"
+        )
     for predictor in predictors.values():
         if isinstance(predictor, nn.Module):
             predictor.eval()
@@ -218,7 +228,7 @@ def _evaluate(
     test, metric = problem.test[main], next(iter(bench.metrics.values()))
     rng = Seeds(trial.seed).generator("curve", trial.target.digest)
     rows = scoring.curve_rows(len(test), parts.recipe.curve_examples, rng)
-    rule = parts.rule if trial.kind == "trial" else ("source-val" if problem.validation is not None else "last")
+    rule = parts.recipe.selection
 
     positions = tape.points()
     if tape.snapshots and tape.snapshots[-1].step != (tape.snapshots[positions[-1]].step if positions else -1):
@@ -234,14 +244,17 @@ def _evaluate(
             continue
         curve.append(_score(metric, scoring.predict(predictors[main], test, conditions, rows), test, rows))
         if rule != "last" and problem.validation is not None:
-            chosen.append(_score(metric, scoring.predict(predictors[main], problem.validation, conditions), problem.validation))
+            chosen.append(
+                _score(metric, scoring.predict(predictors[main], problem.validation, conditions), problem.validation)
+            )
     selected = len(positions) - 1
     if chosen:
         selected = int(np.argmax(np.array(chosen) * (1 if metric.higher_is_better else -1)))
     if positions and selected != len(positions) - 1:
         tape.restore(positions[selected])
 
-    metrics, windows = {}, []
+    metrics: dict[str, dict[str, float]] = {}
+    windows: list[tuple[int, float]] = []
     for name, pool in problem.test.items():
         scores = scoring.predict(predictors[name], pool, conditions, windows=windows if name == main else None)
         metrics[name] = {m.name: _score(m, scores, pool) for m in bench.metrics.values()}
@@ -305,7 +318,9 @@ def _sizes(fitted: Any, tape: Tape) -> dict[str, Any]:
     return {"parameters": whole, "trained_parameters": sum(t.numel() for n, t in trained.items() if n in names)}
 
 
-def _about_data(trial: Trial, bench: Bench, sizes: Mapping[str, int], about: Mapping[str, Any] | None) -> dict[str, Any]:
+def _about_data(
+    trial: Trial, bench: Bench, sizes: Mapping[str, int], about: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """What was used: content hashes, licences, how splits were made, and how many examples each pool had."""
     said: dict[str, Any] = {"pools": dict(sizes)}
     for role, choice in (("target", trial.target), ("source", trial.source)):
@@ -331,7 +346,7 @@ def _seed_everything(seeds: Seeds, trial: Trial) -> None:
     """For what draws from the common generators (dropout, say): the same for all strategies of a pair and seed."""
     seed = seeds.integer("fit", trial.target.digest, trial.backbone.digest)
     torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - for libraries that draw from it
+    np.random.seed(seed % 2**32)
     random.seed(seed)
 
 
@@ -354,5 +369,12 @@ def ended(trial: Trial, status: Status, reason: str, spec: Mapping[str, Any], st
     """The record of a trial that could not make one itself."""
     device = environment(str(spec["device"]), int(spec["threads"]), shared=bool(spec["shared"]))
     return Record(
-        trial.key, status, trial.to_json(), str(spec["suite"]), reason, environment=device, started=started or now(), finished=now()
+        trial.key,
+        status,
+        trial.to_json(),
+        str(spec["suite"]),
+        reason,
+        environment=device,
+        started=started or now(),
+        finished=now(),
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tlbench.api.records import Record
-from tlbench.api.trials import Trial
-
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tlbench.api.records import Record
+    from tlbench.api.trials import Trial
     from tlbench.execution.bench import Bench
 
 

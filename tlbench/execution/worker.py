@@ -12,10 +12,12 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from tlbench.api.trials import Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def main() -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from tlbench.api.types import Backbone, InputTransform, Seeds, Shape, Start
 from tlbench.errors import TrialError
 from tlbench.models.classifier import Classifier
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tlbench.api.types import Backbone, InputTransform, Seeds, Shape, Start
 
 
 @dataclass(eq=False)
@@ -42,8 +46,12 @@ class ModelFactory:
         model = copy.deepcopy(self._template(pretrained=start != "random"))
         if start == "source":
             if self.source_weights is None:
-                raise TrialError("the strategy asks for weights trained on the source, but this trial has no source model")
-            state = {k.removeprefix("backbone."): v for k, v in self.source_weights.items() if k.startswith("backbone.")}
+                raise TrialError(
+                    "the strategy asks for weights trained on the source, but this trial has no source model"
+                )
+            state = {
+                k.removeprefix("backbone."): v for k, v in self.source_weights.items() if k.startswith("backbone.")
+            }
             model.load_state_dict(state)
         return model.to(self.device)
 

@@ -7,10 +7,12 @@ import os
 import platform
 import socket
 import subprocess
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DISTRIBUTIONS = ("tlbench", "torch", "timm", "numpy", "scipy", "scikit-learn", "datasets", "safetensors", "pandas")
 
@@ -70,7 +72,14 @@ def device_state(device: str, threads: int, *, shared: bool) -> dict[str, Any]:
     else:
         name, memory = cpu_name(), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         fingerprint = f"{name} / {os.cpu_count()} cores / {threads} thread{'s' if threads != 1 else ''}"
-    return {"device": device, "name": name, "memory": memory, "threads": threads, "shared": shared, "fingerprint": fingerprint}
+    return {
+        "device": device,
+        "name": name,
+        "memory": memory,
+        "threads": threads,
+        "shared": shared,
+        "fingerprint": fingerprint,
+    }
 
 
 def environment(device: str, threads: int, *, shared: bool) -> dict[str, Any]:

@@ -20,15 +20,17 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import TracebackType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from tlbench.api.records import Record, Status
 from tlbench.api.trials import Trial
 from tlbench.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 _HEAD = re.compile(r'\{"check":"([0-9a-f]{24})","record":')
@@ -116,7 +118,10 @@ class RunFolder:
         if len(matches) == 1:
             return matches[0]
         if not matches:
-            raise StoreError(f"{self.path} has no record whose key begins with {prefix!r}; `tlbench status {self.path} --trials` lists them")
+            raise StoreError(
+                f"{self.path} has no record whose key begins with {prefix!r}; "
+                f"`tlbench status {self.path} --trials` lists them"
+            )
         listed = ", ".join(r.key[:12] for r in matches[:5])
         raise StoreError(f"{len(matches)} keys begin with {prefix!r} ({listed}, ...); give more digits")
 
@@ -171,13 +176,15 @@ class Writer:
     def __enter__(self) -> Writer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._file is not None:
             self._file.close()
         self._lock.close()
 
     def write(self, record: Record) -> None:
-        """Append one record, whole. Raises ``StoreError`` where the disk does not take it; nothing written before is lost."""
+        """Append one record, whole. Raises ``StoreError`` where the disk does not take it; nothing is lost."""
         line = to_line(record).encode()
         try:
             if self._file is None:

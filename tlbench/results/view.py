@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -13,7 +13,9 @@ from rich.text import Text
 
 from tlbench.api.records import Record, Status
 from tlbench.api.trials import Trial
-from tlbench.results.store import RunFolder
+
+if TYPE_CHECKING:
+    from tlbench.results.store import RunFolder
 
 STYLES = {Status.OK: "green", Status.SKIPPED: "dim", Status.INTERRUPTED: "yellow"}
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -52,12 +54,17 @@ def status_view(run: RunFolder, *, trials: bool = False) -> RenderableType:
         for (status, reason), count in reasons.most_common(20):
             example = next(e for e in state["ended"] if (e["status"], e["reason"]) == (status, reason))
             style = STYLES.get(Status(status), "red")
-            parts.append(f"[{style}]{status}[/] ×{count}  {escape(reason)}\n    [dim]e.g. {example['key'][:12]}  {escape(example['title'])}[/]")
+            parts.append(
+                f"[{style}]{status}[/] ×{count}  {escape(reason)}\n"
+                f"    [dim]e.g. {example['key'][:12]}  {escape(example['title'])}[/]"
+            )
     if trials:
         table = Table("key", "status", "score", "trial", box=None, padding=(0, 2, 0, 0))
         for record in run.records().values():
             style = STYLES.get(record.status, "red")
-            table.add_row(record.key[:12], Text(record.status, style), _score(record), Text(Trial.from_json(record.trial).title))
+            table.add_row(
+                record.key[:12], Text(record.status, style), _score(record), Text(Trial.from_json(record.trial).title)
+            )
         parts += ["", table]
     parts += [f"[yellow]note[/] {escape(problem)}" for problem in state["problems"]]
     return Group(*parts)

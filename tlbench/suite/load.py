@@ -220,7 +220,10 @@ def _recipes(findings: Findings, data: dict[str, Any]) -> tuple[dict[str, Any] |
     first = _recipe(findings, own, dict.fromkeys(own, ("recipe",)))
     kept = {key: value for key, value in own.items() if not (key in _BUDGET and _BUDGET & set(other))}
     where: dict[str, Place] = {**dict.fromkeys(kept, ("recipe",)), **dict.fromkeys(other, ("source_recipe",))}
-    return first, _recipe(findings, {**kept, **other}, where)
+    second = _recipe(findings, {**kept, **other}, where)
+    if second is not None and second["selection"] in ("target-val", "oracle"):
+        second["selection"] = "last"  # a source model must not depend on any target, nor on a test set
+    return first, second
 
 
 _BUDGET = {"steps", "epochs"}

@@ -11,15 +11,17 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from tlbench.training.tape import Snapshot, Tape, Window
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Interrupted(BaseException):
@@ -54,7 +56,7 @@ class Checkpoints:
         rng: np.random.Generator,
         extra: dict[str, list[Tensor]],
     ) -> None:
-        """Write the state after ``step`` steps of a phase; replaces the phase's former checkpoint at once or not at all."""
+        """Write the state after ``step`` steps of a phase, in the place of the phase's former checkpoint."""
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +80,9 @@ class Checkpoints:
             "steps": tape.steps,
             "examples": tape.examples,
         }
-        _write({k: v.contiguous().clone() for k, v in tensors.items()}, self._path(phase), {"tlbench": json.dumps(meta)})
+        _write(
+            {k: v.contiguous().clone() for k, v in tensors.items()}, self._path(phase), {"tlbench": json.dumps(meta)}
+        )
         self._last = time.monotonic()
 
     def resume(

@@ -6,24 +6,26 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tlbench.api.recipe import Recipe
 from tlbench.api.trials import canonical
 from tlbench.api.types import Backbone, Batch, Pool, Predictor, Seeds, Start, Terms, Turn, Update
 from tlbench.data.inputs import scaling, to_tensors
 from tlbench.errors import BudgetError, TrialError, unknown
-from tlbench.models.classifier import Classifier
-from tlbench.models.factory import ModelFactory
 from tlbench.training.augment import augmentation
-from tlbench.training.checkpoint import Checkpoints
 from tlbench.training.loop import Phase, play
 from tlbench.training.streams import Stream
-from tlbench.training.tape import Tape
+
+if TYPE_CHECKING:
+    from tlbench.api.recipe import Recipe
+    from tlbench.models.classifier import Classifier
+    from tlbench.models.factory import ModelFactory
+    from tlbench.training.checkpoint import Checkpoints
+    from tlbench.training.tape import Tape
 
 FEATURE_CHUNK = 256
 """Examples that pass a frozen backbone at once."""
@@ -156,7 +158,9 @@ class TrialContext:
     def take_turns(self, *turns: Turn, steps: int | None = None) -> None:
         steps = self.steps_left if steps is None else steps
         if steps < 1:
-            raise BudgetError(f"asked for {steps} steps of training; the recipe has {self.budget}, {self.steps_left} are left")
+            raise BudgetError(
+                f"asked for {steps} steps of training; the recipe has {self.budget}, {self.steps_left} are left"
+            )
         if steps > self.steps_left:
             raise BudgetError(f"asked for {steps} steps of training, but {self.steps_left} of {self.budget} are left")
         session = self.session

@@ -11,18 +11,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tlbench.api.recipe import Recipe
 from tlbench.api.types import Step, Terms, Turn
 from tlbench.training.checkpoint import Checkpoints, Interrupted
 from tlbench.training.optim import groups_of, modules_of, optimizers_of, schedule_of
-from tlbench.training.streams import Stream
 from tlbench.training.tape import Tape, Window
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tlbench.api.recipe import Recipe
+    from tlbench.training.streams import Stream
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,9 @@ def play(
         begin, losses = resumed
     else:
         begin, losses = 0, {}
-        tape.snapshot(first=True, point=offset in phase.points and not any(s.point and s.step == offset for s in tape.snapshots))
+        tape.snapshot(
+            first=True, point=offset in phase.points and not any(s.point and s.step == offset for s in tape.snapshots)
+        )
     window_first, window_seconds = begin, 0.0
     batches: dict[str, Any] = {}
     examples = sum(min(recipe.batch_size, len(streams[name])) for name in pools)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from tlbench.api.recipe import Recipe
 from tlbench.api.types import Group, Turn, Update
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from tlbench.api.recipe import Recipe
 
 
 def groups_of(update: Update) -> list[Group]:
@@ -45,13 +48,17 @@ def optimizers_of(turns: Sequence[Turn], recipe: Recipe) -> tuple[list[torch.opt
                 options.setdefault(parameter, (group.lr, decay))
     optimizers: list[torch.optim.Optimizer] = []
     stepped: list[list[int]] = [[] for _ in turns]
-    for members in dict.fromkeys(tuple(m) for m in turns_of.values()):
-        mine = [p for p, m in turns_of.items() if tuple(m) == members]
+    for together in dict.fromkeys(tuple(m) for m in turns_of.values()):
+        mine = [p for p, m in turns_of.items() if tuple(m) == together]
         groups = [
-            {"params": [p for p in mine if options[p] == chosen], "lr": recipe.lr * chosen[0], "weight_decay": chosen[1]}
+            {
+                "params": [p for p in mine if options[p] == chosen],
+                "lr": recipe.lr * chosen[0],
+                "weight_decay": chosen[1],
+            }
             for chosen in dict.fromkeys(options[p] for p in mine)
         ]
-        for turn_index in members:
+        for turn_index in together:
             stepped[turn_index].append(len(optimizers))
         optimizers.append(_optimizer(groups, recipe))
     return optimizers, stepped
@@ -68,8 +75,9 @@ def _optimizer(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Opti
     fused = all(p.is_floating_point() for g in groups for p in g["params"])  # one kernel for all parameters
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, fused=fused)
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
-    return kind(groups, lr=recipe.lr, fused=fused)
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=recipe.lr, fused=fused)
+    return torch.optim.AdamW(groups, lr=recipe.lr, fused=fused)
 
 
 def schedule_of(recipe: Recipe, total: int) -> Callable[[int], float]:

@@ -8,16 +8,18 @@ example is in reach while a strategy runs, and every selection rule is "which sn
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tlbench.errors import Diverged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
 _IN_MEMORY = 1 << 30
 """Bytes of snapshots kept in memory; later ones go to disk where there is a folder."""

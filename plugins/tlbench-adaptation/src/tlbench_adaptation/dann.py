@@ -10,12 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tlbench import Batch, Fitted, Step, Terms
 from tlbench.functional import reverse_gradient
 from tlbench_adaptation.two_domains import Passes, features_of_both
 
 if TYPE_CHECKING:
-    from tlbench import Context
+    from tlbench import Batch, Context, Fitted, Step, Terms
 
 
 def adaptation_factor(progress: float, gamma: float = 10.0) -> float:

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tlbench import Batch, Fitted, Step, Terms
 from tlbench_adaptation.two_domains import Passes, features_of_both
 
 if TYPE_CHECKING:
-    from tlbench import Context
+    from tlbench import Batch, Context, Fitted, Step, Terms
 
 
 def coral_loss(source_BD: Tensor, target_BD: Tensor) -> Tensor:

@@ -15,7 +15,11 @@ def features_of_both(backbone: nn.Module, source: Any, target: Any, passes: Pass
     """Features [B_s, D] and [B_t, D] of inputs of the two domains."""
     if passes == "separate":
         return backbone(source), backbone(target)
-    both = {k: torch.cat([source[k], target[k]]) for k in source} if isinstance(source, dict) else torch.cat([source, target])
+    both = (
+        {k: torch.cat([source[k], target[k]]) for k in source}
+        if isinstance(source, dict)
+        else torch.cat([source, target])
+    )
     size = len(next(iter(source.values())) if isinstance(source, dict) else source)
     features: Tensor = backbone(both)
     return features[:size], features[size:]
