@@ -98,7 +98,7 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugins
     (tmp_path / "evil.py").write_text(HOSTILE)
     (tmp_path / "dead.py").write_text("raise RuntimeError('dead on arrival')\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("tlbench.plugin_loading.BUILTIN", "catalog_host")
+    monkeypatch.setattr("tlbench.discovery.loading.BUILTIN", "catalog_host")
     files = [str(tmp_path / "evil.py"), str(tmp_path / "dead.py")]
     yield Plugins.discover(extra=files, entry_points=False)
     for name in set(sys.modules) - before:

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from tlbench import DataError, PluginError, Recipe
-from tlbench.parameter_text import doc_of, field_docs, first_line, type_text
-from tlbench.parameters import (
+from tlbench.parameters.schema import (
     MAX_COMBINATIONS,
     build,
     check_defaults,
@@ -29,6 +28,7 @@ from tlbench.parameters import (
     problems,
     types_of,
 )
+from tlbench.parameters.text import doc_of, field_docs, first_line, type_text
 
 if TYPE_CHECKING:
     from torch import Tensor

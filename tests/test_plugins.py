@@ -57,7 +57,7 @@ def small_builtin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     folder.mkdir()
     (folder / "small_builtin.py").write_text(HEAD + strategy("fine-tune") + offering("Method"))
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.setattr("tlbench.plugin_loading.BUILTIN", "small_builtin")
+    monkeypatch.setattr("tlbench.discovery.loading.BUILTIN", "small_builtin")
     yield
     for name in set(sys.modules) - before:
         if name.startswith(("small_builtin", "tlp_", "tlbench_file_")):
@@ -434,7 +434,7 @@ def test_another_process_finds_the_same_plugins_from_the_spec(tmp_path, monkeypa
     plugins = Plugins.discover(extra=["./loose.py", "no:good-one"], entry_points=True)
     spec = json.loads(json.dumps(plugins.spec))
     code = (
-        "import json, sys; from tlbench import plugin_loading; plugin_loading.BUILTIN = 'small_builtin';"
+        "import json, sys; from tlbench.discovery import loading; loading.BUILTIN = 'small_builtin';"
         f"sys.path[:0] = {sys.path[:4]!r};"
         "from tlbench.plugins import Plugins; p = Plugins.from_spec(json.loads(sys.argv[1]));"
         "print(json.dumps([sorted(p.offers('strategies')), p.fingerprint('strategies', 'loose-one')]))"

@@ -17,10 +17,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from tlbench.discovery.checks import SINGULAR, printable
 from tlbench.errors import PluginError, unknown
-from tlbench.parameter_text import doc_of, first_line
-from tlbench.parameters import Parameter, describe
-from tlbench.plugin_checks import SINGULAR, printable
+from tlbench.parameters.schema import Parameter, describe
+from tlbench.parameters.text import doc_of, first_line
 from tlbench.plugins import KINDS
 
 if TYPE_CHECKING:

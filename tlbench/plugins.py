@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tlbench.api.trials import Choice
-from tlbench.errors import PluginError, unknown
-from tlbench.plugin_checks import SINGULAR
-from tlbench.plugin_loading import (
+from tlbench.discovery.checks import SINGULAR
+from tlbench.discovery.loading import (
     Offer,
     Plugin,
     Reason,
@@ -33,6 +32,7 @@ from tlbench.plugin_loading import (
     located,
     loose,
 )
+from tlbench.errors import PluginError, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -123,22 +123,22 @@ class Plugins:
         return offers[name]
 
     def problems(self, kind: str, name: str, params: Mapping[str, Any]) -> list[Any]:
-        """What is wrong with parameters that may hold grids: a list of ``tlbench.parameters.Problem``."""
-        from tlbench.parameters import grid_problems
+        """What is wrong with parameters that may hold grids: a list of ``tlbench.parameters.schema.Problem``."""
+        from tlbench.parameters.schema import grid_problems
 
         offer = self.get(kind, name)
         return grid_problems(offer.cls, params, of=offer.title)
 
     def build(self, kind: str, name: str, params: Mapping[str, Any]) -> Any:
         """An instance. Raises ``PluginError`` for an unknown name or wrong parameters."""
-        from tlbench.parameters import build
+        from tlbench.parameters.schema import build
 
         offer = self.get(kind, name)
         return build(offer.cls, params, of=offer.title)
 
     def choice(self, kind: str, name: str, params: Mapping[str, Any], label: str | None = None) -> Choice:
         """The plugin with all its parameters; ``label`` defaults to the name. Raises ``PluginError``."""
-        from tlbench.parameters import complete
+        from tlbench.parameters.schema import complete
 
         offer = self.get(kind, name)
         return Choice(name, label or name, complete(offer.cls, params, of=offer.title))

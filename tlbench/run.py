@@ -136,9 +136,10 @@ class Run:
             finally:
                 watcher.close()
         board, reports = self._report(plan, records)
-        here = [records[t.key] for t in plan.trials if t.key in records]
+        here = current(records, plan.trials)
         statuses = Counter(str(r.status) for r in here)
-        outcome = Outcome(self.folder.path, statuses, _still_missing(plan, records), work.stopping(), board, reports)
+        missing = {t.key for t in plan.trials if t.kind == "trial"} - {r.key for r in here}
+        outcome = Outcome(self.folder.path, statuses, len(missing), work.stopping(), board, reports)
         watcher.end(outcome)
         return outcome
 
@@ -204,12 +205,22 @@ class Run:
 
     def _report(self, plan: Plan, records: Mapping[str, Record]) -> tuple[Leaderboard | None, tuple[Path, ...]]:
         """The leaderboard of this plan's trials, and its files in the run folder."""
-        if not any(r.status == Status.OK for r in records.values()):
+        if not any(r.status == Status.OK for r in current(records, plan.trials)):
             return None, ()
-        here = [records[t.key] for t in plan.trials if t.key in records]
-        board = board_of(here, plan.trials, self.plugins, self.suite.metrics[0])
+        board = board_of(current(records, plan.trials), plan.trials, self.plugins, self.suite.metrics[0])
         folder = self.folder.path / "leaderboard"
         return board, write_reports(board, folder, self.plugins)
+
+
+def current(records: Mapping[str, Record], planned: Sequence[Trial]) -> list[Record]:
+    """The records of these trials that were made by the code that is there now, under the plan's labels.
+
+    Stale records are passed over, not deleted. Without a plan there is nothing to compare with: all count.
+    """
+    if not planned:
+        return list(records.values())
+    found = ((trial, records[trial.key]) for trial in planned if trial.key in records)
+    return [replace(r, trial=t.to_json()) for t, r in found if r.trial.get("fingerprint") == t.fingerprint]
 
 
 def board_of(
@@ -250,17 +261,6 @@ def _lost_parent(trial: Trial, plan: Plan, records: Mapping[str, Record]) -> str
             title = Trial.from_json(record.trial).title
             return f"{title} ended as {record.status}: {record.reason}. `--retry-failed` tries it again."
     return None
-
-
-def _still_missing(plan: Plan, records: Mapping[str, Record]) -> int:
-    """Trials without a current record; source models count where a trial still waits for them."""
-    count = 0
-    for trial in plan.trials:
-        record = records.get(trial.key)
-        current = record is not None and record.trial.get("fingerprint") == trial.fingerprint
-        if not current and trial.kind == "trial":
-            count += 1
-    return count
 
 
 @contextlib.contextmanager

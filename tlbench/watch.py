@@ -88,7 +88,7 @@ class LiveWatcher:
 
     def begin(self, plan: Plan, expected: Estimate) -> None:
         self._console.print(f"[bold]{escape(plan.suite)}[/]: {planned(plan, expected)}")
-        todo = list(plan.todo)
+        todo = [t for t in plan.todo if t.skip is None]
         self._left = _Remaining(len(todo), expected.seconds)
         self._bar = self._progress.add_task("trials", total=len(todo), left="")
         self._live.start()
@@ -97,6 +97,8 @@ class LiveWatcher:
         self._slots[slot] = (trial.title, time.monotonic())
 
     def finished(self, trial: Trial, record: Record) -> None:
+        if record.status == Status.SKIPPED and trial.skip is not None:
+            return  # known before anything ran; the plan and the board say why
         self._slots = {s: v for s, v in self._slots.items() if v[0] != trial.title}
         self._left.tick()
         self._progress.update(self._bar, advance=1, left=self._left.text())
@@ -132,13 +134,15 @@ class LineWatcher:
         self._total = self._done = 0
 
     def begin(self, plan: Plan, expected: Estimate) -> None:
-        self._total = len(plan.todo)
+        self._total = len([t for t in plan.todo if t.skip is None])
         self._say(f"{plan.suite}: {planned(plan, expected)}")
 
     def started(self, trial: Trial, slot: str) -> None:
         pass
 
     def finished(self, trial: Trial, record: Record) -> None:
+        if record.status == Status.SKIPPED and trial.skip is not None:
+            return  # known before anything ran; the plan and the board say why
         self._done += 1
         line = f"[{self._done}/{self._total}] {record.status} {trial.title}"
         if record.status in GOOD:

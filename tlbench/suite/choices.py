@@ -6,10 +6,10 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tlbench import parameters
 from tlbench.api.trials import PRETRAINED, Choice
+from tlbench.discovery.checks import SINGULAR
 from tlbench.errors import PluginError, unknown
-from tlbench.plugin_checks import SINGULAR
+from tlbench.parameters import schema as parameters
 from tlbench.suite.suite import SOURCE_TRAINING
 
 if TYPE_CHECKING:

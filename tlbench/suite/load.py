@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlbench import parameters
 from tlbench.api.recipe import Recipe
 from tlbench.api.trials import Choice
+from tlbench.discovery.checks import SINGULAR
 from tlbench.errors import unknown
-from tlbench.plugin_checks import SINGULAR
+from tlbench.parameters import schema as parameters
 from tlbench.suite.choices import Named, Reader, one_meaning, unique
 from tlbench.suite.files import find, read_with_bases
 from tlbench.suite.filters import read_filters

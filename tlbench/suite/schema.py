@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tlbench import parameters
 from tlbench.api.recipe import Recipe
 from tlbench.api.trials import PRETRAINED
+from tlbench.parameters import schema as parameters
 from tlbench.suite.load import FORMAT, KEYS, MAX_SEEDS
 from tlbench.suite.suite import AXES, SOURCE_TRAINING
 

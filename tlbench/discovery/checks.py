@@ -65,6 +65,10 @@ def printable(text: str, *, keep_spaces: bool = False) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+_OWN = (Path(__file__).parent, Path(__file__).parent.parent)
+"""Folders whose frames are the host's own: the place that matters is in the plugin."""
+
+
 def where(error: BaseException) -> str:
     """``ImportError: no module named 'x' (plugin.py:3)``: the line is the plugin's own, the deepest one."""
     if isinstance(error, SyntaxError) and error.filename:
@@ -77,7 +81,7 @@ def where(error: BaseException) -> str:
     ]
     # The first frame that is neither ours nor machinery is the plugin's; it may go through others and come back.
     machinery = ("importlib", "_frozen_importlib", "pluggy", "contextlib")
-    outside = [f for f in frames if f[0] not in machinery and f[1].parent != Path(__file__).parent]
+    outside = [f for f in frames if f[0] not in machinery and f[1].parent not in _OWN]
     own = [frame for frame in outside if frame[0] == outside[0][0]]
     return f"{text} ({printable(str(own[-1][1]))}:{own[-1][2]})" if own else text
 
@@ -145,7 +149,7 @@ def class_fault(kind: str, cls: Any) -> str | None:
 
 
 def _parameter_fault(one: str, name: str, cls: type) -> str | None:
-    from tlbench.parameters import check_defaults  # pydantic is heavy, and most commands need no class
+    from tlbench.parameters.schema import check_defaults  # pydantic is heavy, and most commands need no class
 
     try:
         check_defaults(cls)

@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_origin
 
-from tlbench.parameter_model import plain, types_of
-from tlbench.parameter_text import LISTS, UNIONS, bare, expected_text, options
+from tlbench.parameters.model import plain, types_of
+from tlbench.parameters.text import LISTS, UNIONS, bare, expected_text, options
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -1,4 +1,4 @@
-"""Parameters: the fields of a frozen dataclass are the YAML schema of its plugin.
+"""Schema: checks, completion, grids and JSON Schema from the fields of a plugin's dataclass.
 
 A plugin author writes no schema. From the fields' types and defaults come the checks and their messages with the
 nearest name, the completed parameters that a trial's key is made of, the grids of a suite, and its JSON Schema.
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 from pydantic import ValidationError
 
 from tlbench.errors import PluginError, TlbenchError
-from tlbench.parameter_messages import Problem, explained, shown
-from tlbench.parameter_model import Parameters, dumped, fields_of, is_plain, model_of, plain, types_of
-from tlbench.parameter_text import LISTS, UNIONS, bare, field_docs, first_line, type_text
+from tlbench.parameters.messages import Problem, explained, shown
+from tlbench.parameters.model import Parameters, dumped, fields_of, is_plain, model_of, plain, types_of
+from tlbench.parameters.text import LISTS, UNIONS, bare, field_docs, first_line, type_text
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -17,7 +17,7 @@ from pydantic import AllowInfNan, BaseModel, ConfigDict, Field, Strict, create_m
 from pydantic.errors import PydanticUserError
 
 from tlbench.errors import PluginError
-from tlbench.parameter_text import LISTS, UNIONS, type_text
+from tlbench.parameters.text import LISTS, UNIONS, type_text
 
 
 class Parameters(BaseModel):

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import pluggy
 
 from tlbench.api import hooks
+from tlbench.discovery.checks import SINGULAR, class_fault, hook_faults, where
 from tlbench.errors import PluginError
-from tlbench.plugin_checks import SINGULAR, class_fault, hook_faults, where
 
 if TYPE_CHECKING:
     import types

@@ -1,0 +1,1 @@
+"""Discovery: finding plugins, loading each in its own ``try``, and checking what they offer."""
