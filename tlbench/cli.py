@@ -242,10 +242,10 @@ def _plan(args: argparse.Namespace) -> int:
 
 def _leaderboard(args: argparse.Namespace) -> int:
     from tlbench.results.store import RunFolder
-    from tlbench.run import board_of, write_reports
+    from tlbench.run import board_of, current, write_reports
 
     folders = [RunFolder.open(path) for path in args.runs]
-    records = {key: record for folder in folders for key, record in folder.records().items()}
+    records = {r.key: r for folder in folders for r in current(folder.records(), folder.planned())}
     planned = {t.key: t for folder in folders for t in folder.planned()}
     if not any(r.status == "ok" for r in records.values()):
         raise TlbenchError(

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,9 +26,6 @@ from tlbench.plugins import Plugins
 from tlbench.results.store import RunFolder
 from tlbench.training.context import FeatureCache
 
-if TYPE_CHECKING:
-    from tlbench.api.records import Record
-
 
 @dataclass(frozen=True)
 class Loaded:
@@ -40,7 +37,7 @@ class Loaded:
 
 @dataclass(eq=False)
 class Bench:
-    """Does trials in this process: an implementation of ``tlbench.Work``.
+    """What trials share in this process.
 
     ``spec`` is plain data from which another process makes the same bench; see ``make_spec``.
     """
@@ -61,12 +58,6 @@ class Bench:
         self.metrics = {name: self.plugins.build("metrics", name, {}) for name in spec["metrics"]}
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
-
-    def __call__(self, trial: Trial) -> Record:
-        from tlbench.execution.trial import run_trial
-
-        with self.at_home():
-            return run_trial(trial, self)
 
     @contextlib.contextmanager
     def at_home(self) -> Iterator[None]:

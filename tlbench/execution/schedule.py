@@ -76,4 +76,11 @@ class Schedule:
             else:
                 del self._waiting[child.key]
                 if record.status != Status.INTERRUPTED:
-                    lost.append((child, f"{trial.title} ended as {record.status}: {record.reason}"))
+                    self._lose(child, f"{trial.title} ended as {record.status}: {record.reason}", lost)
+
+    def _lose(self, trial: Trial, reason: str, lost: list[tuple[Trial, str]]) -> None:
+        """End a trial that can never run, and with it all that wait for it."""
+        lost.append((trial, reason))
+        for child in self._children.pop(trial.key, ()):
+            if self._waiting.pop(child.key, None) is not None:
+                self._lose(child, reason, lost)

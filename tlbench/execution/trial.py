@@ -25,8 +25,8 @@ from tlbench.data.inputs import scaling
 from tlbench.errors import SkipTrial, TlbenchError, TrialError
 from tlbench.evaluation import predict as scoring
 from tlbench.execution.clock import Clocks, now, peaks, reset_peaks
+from tlbench.execution.environment import environment
 from tlbench.models.factory import ModelFactory
-from tlbench.results.environment import environment
 from tlbench.training.checkpoint import Checkpoints, Interrupted
 from tlbench.training.context import curve_steps, open_context
 from tlbench.training.tape import Tape
@@ -42,7 +42,8 @@ def run_trial(trial: Trial, bench: Bench) -> Record:
     status, reason = Status.OK, ""
     reset_peaks(bench.device)
     try:
-        _attempt(trial, bench, clocks, found)
+        with bench.at_home():
+            _attempt(trial, bench, clocks, found)
     except SkipTrial as error:
         status, reason = Status.SKIPPED, str(error)
     except Interrupted:
@@ -56,7 +57,9 @@ def run_trial(trial: Trial, bench: Bench) -> Record:
         status, reason = Status.FAILED, f"{type(error).__name__}: {_first_line(error)}{_where(error)}"
         if _is_out_of_memory(error):
             status, reason = Status.OOM, f"out of memory: {_first_line(error)}{_where(error)}"
-    if status != Status.INTERRUPTED:
+    while bench.cache.warnings:
+        print(bench.cache.warnings.pop(0))  # into the trial's log
+    if status not in (Status.INTERRUPTED, Status.TIMEOUT):
         shutil.rmtree(bench.run.work(trial.key), ignore_errors=True)
     if status != Status.OK:
         found = {k: v for k, v in found.items() if k in ("data", "seeds", "resumed_from")}

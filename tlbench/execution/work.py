@@ -23,7 +23,9 @@ class HostWork:
         self._watch = watch
 
     def __call__(self, trial: Trial) -> Record:
-        return self._bench(trial)
+        from tlbench.execution.trial import run_trial
+
+        return run_trial(trial, self._bench)
 
     def started(self, trial: Trial, slot: str) -> None:
         self._watch(trial, slot)
