@@ -9,9 +9,11 @@ Each check raises ``AssertionError`` with what was broken. They use the host's o
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import gc
 import json
+import random
 import sys
 import tempfile
 import types
@@ -34,6 +36,7 @@ from tlbench.builtin.small_backbones import MLP
 from tlbench.builtin.tasks import Adaptation, FineTuning, SourceTrainingTask
 from tlbench.data.cache import DataCache
 from tlbench.data.inputs import scaling
+from tlbench.errors import SkipTrial, TrialError
 from tlbench.evaluation.predict import Conditions, predict
 from tlbench.models.factory import ModelFactory
 from tlbench.training.checkpoint import Checkpoints, Interrupted
@@ -102,26 +105,29 @@ def few_labels() -> Toy:
 
 
 def covariate_shift() -> Toy:
-    """Two classes on either side of a line; the target is the source stretched and moved along a nuisance.
+    """Two classes; one feature tells them apart in both domains, a second one in the source only.
 
-    A classifier of the source that uses the nuisance fails on the target; one on features whose distribution
-    is the same in both domains does not.
+    In the target the second feature is three times as wide and independent of the class. A classifier of the source
+    leans on both alike, and in the target the second drowns the first (about 0.6). The wide feature is what tells
+    the two domains apart, by its covariance and by every other measure; features that match between the domains
+    must leave it out, and the first feature alone gives the source's labels just as well: so alignment ends at
+    almost no error. With the source's labels exchanged it ends at almost no success, as it must.
     """
     rng = np.random.default_rng(3)
 
     def split(size: int, moved: bool) -> Split:
         y = rng.integers(2, size=size)
-        signal = np.where(y == 1, 1.5, -1.5) + 0.7 * rng.normal(size=size)
-        # in the source the nuisance agrees with the class; in the target it is wide and says nothing
-        nuisance = rng.normal(size=size) * 3 + 4 if moved else np.where(y == 1, 1.5, -1.5) + 0.5 * rng.normal(size=size)
-        return Split(
-            np.stack([signal, nuisance, rng.normal(size=size), rng.normal(size=size)], 1).astype(np.float32), y
-        )
+        side = np.where(y == 1, 3.0, -3.0)
+        lasting = side + rng.normal(size=size)
+        fleeting = 10 * rng.normal(size=size) if moved else side + rng.normal(size=size)
+        rest = 2 * rng.normal(size=(size, 2))
+        return Split(np.column_stack([lasting, fleeting, rest]).astype(np.float32), y)
 
     names = ("left", "right")
     source = Domain("toy-source", {"train": split(400, False), "test": split(200, False)}, names, "features")
     target = Domain("toy-target", {"train": split(400, True), "test": split(400, True)}, names, "features")
-    return Toy(source, target, Adaptation(), recipe=Recipe(steps=300, batch_size=64, lr=3e-3, schedule="constant"))
+    recipe = Recipe(steps=400, batch_size=64, lr=1e-2, schedule="constant")
+    return Toy(source, target, Adaptation(), MLP(hidden=(16,)), recipe)
 
 
 # ---- running a strategy on one -------------------------------------------------------------------
@@ -141,8 +147,19 @@ class Fit:
         conditions = Conditions(CPU, "float32", scaling(self.ctx.models.transform, CPU))
         found = {}
         for name, pool in self.problem.test.items():
-            predictor = self.fitted[name] if isinstance(self.fitted, Mapping) else self.fitted
-            found[name] = predict(predictor, pool, conditions)
+            predictor = self.fitted
+            if isinstance(predictor, Mapping):
+                assert name in predictor, f"fit() returned predictors for {sorted(predictor)}; {name!r} is scored too"
+                predictor = predictor[name]
+            assert callable(predictor), (
+                f"fit() returned a {type(predictor).__name__}; expected a predictor: inputs [B, ...] -> scores [B, C]"
+            )
+            if isinstance(predictor, torch.nn.Module):
+                predictor.eval()
+            try:
+                found[name] = predict(predictor, pool, conditions)
+            except TrialError as error:
+                raise AssertionError(str(error)) from error
         return found
 
 
@@ -170,6 +187,7 @@ def _fit(
     models = ModelFactory(toy.backbone, "toy", toy.target.shape, Seeds(seed), CPU, weights)
     torch.manual_seed(seed)
     np.random.seed(seed)
+    random.seed(seed)
     tape = Tape(folder)
     ctx = open_context(
         {name: pool for name, pool in pools.items() if name in wanted},
@@ -232,46 +250,53 @@ def check_strategy(strategy: Any) -> None:
     """The whole contract of a strategy, on a small problem with every pool that it may ask for.
 
     It is a frozen dataclass with ``name``, ``needs`` and a docstring; its scores are finite and [N, C]; the same
-    seed gives the same scores; a training that was stopped and resumed gives the same; pools stay unchanged; the
-    budget is kept; and nothing that it can reach from its context holds a test example.
+    seed gives the same scores; a training that was stopped and resumed gives the same; it changes neither itself
+    nor its pools; it asks for no more than the budget; and nothing that it can reach from its context holds a test
+    example.
     """
     _check_class(strategy, "strategy", "fit")
-    assert isinstance(type(strategy).needs, frozenset), "`needs` must be a frozenset of pool names"
+    assert isinstance(getattr(type(strategy), "needs", None), frozenset), "`needs` must be a frozenset of pool names"
+    assert isinstance(getattr(type(strategy), "uses", frozenset()), frozenset), (
+        "`uses` must be a frozenset of pool names"
+    )
     toy = dataclasses.replace(few_labels(), recipe=Recipe(steps=24, batch_size=16, curve_points=6))
-    first = _fit(strategy, toy, extra=True)
+    before = {name: _copy_of(pool) for name, pool in _every_pool(toy, toy.problem(0)).items()}
+    own = copy.deepcopy(vars(strategy))
+    try:
+        first = _fit(strategy, toy, extra=True)
+    except TrialError as error:
+        raise AssertionError(f"fit() failed: {error}") from error
+    _check_pools_as_before(first.ctx, before)
+    assert vars(strategy) == own, "fit() changed the strategy itself: state lives in the call, not on self"
     scores = first.scores()
-    for name, pool in first.problem.test.items():
-        expected = (len(pool), pool.num_classes)
-        assert scores[name].shape == expected, f"scores have shape {scores[name].shape}, expected {expected}"
-        assert np.isfinite(scores[name]).all(), "scores are not finite"
-    _check_unchanged(strategy, toy)
     again = _fit(strategy, toy, extra=True).scores()
     for name in scores:
         assert np.array_equal(scores[name], again[name]), (
             "the same seed gave other scores: draw from ctx.rng or torch, and keep no state on self"
         )
-    own = list(first.problem.train)
-    assert first.ctx.steps_left >= 0, "the budget was exceeded"
-    assert own
+    reachable = reachable_arrays(first.ctx)
     for pool in first.problem.test.values():
-        for array in reachable_arrays(first.ctx):
+        for array in reachable:
             assert not _same_data(array, pool), "test data can be reached from the context"
     _check_resume(strategy, toy, scores)
 
 
-def _check_unchanged(strategy: Any, toy: Toy) -> None:
-    before = {
-        name: (np.array(p.x), None if p.y is None else np.array(p.y))
-        for name, p in _every_pool(toy, toy.problem(0)).items()
-    }
-    fit = _fit(strategy, toy, extra=True)
-    for name, pool in fit.ctx.given.items():
+def _copy_of(pool: Pool) -> tuple[Array, Array | None]:
+    return np.array(pool.x), None if pool.y is None else np.array(pool.y)
+
+
+def _check_pools_as_before(ctx: TrialContext, before: Mapping[str, tuple[Array, Array | None]]) -> None:
+    """The pools, the copies of them that batches are made of, and the features that other trials will get."""
+    for name, pool in ctx.given.items():
         x, y = before[name]
-        assert np.array_equal(x, pool.x), f"the strategy changed the pool {name}"  # type: ignore[arg-type]
+        assert np.array_equal(x, np.asarray(pool.x)), f"the strategy changed the pool {name}"
         assert y is None or np.array_equal(y, np.asarray(pool.y)), f"the strategy changed the labels of {name}"
-        tensors = fit.ctx._resident.get(name)
-        if tensors is not None:
-            assert np.array_equal(x, tensors[0].numpy()), f"the strategy changed the batches of {name} in place"
+        inputs, labels = ctx._tensors(name)
+        assert np.array_equal(x, inputs.numpy()), f"the strategy changed the batches of {name} in place"
+        assert y is None or np.array_equal(y, labels.numpy()), f"the strategy changed the labels of {name} in place"  # type: ignore[union-attr]
+        assert torch.equal(ctx.features(name).x, ctx._through_backbone(inputs)), (
+            f"the strategy changed the features of {name} in place; others share them"
+        )
 
 
 def _check_resume(strategy: Any, toy: Toy, scores: Mapping[str, Array]) -> None:
@@ -340,22 +365,36 @@ def _check_class(plugin: Any, kind: str, method: str) -> None:
 def check_backbone(backbone: Any, shape: Shape | None = None) -> None:
     """Features [B, D] that are finite; blocks that hold every parameter once; the same seed gives the same weights."""
     _check_class(backbone, "backbone", "load")
+    assert hasattr(backbone, "pretrained_on"), (
+        "a backbone needs `pretrained_on`: what its own weights were trained on, or None"
+    )
     shape = shape or Shape("image", (3, 32, 32))
     factory = ModelFactory(backbone, "check", shape, Seeds(0), CPU)
     another = ModelFactory(backbone, "check", shape, Seeds(0), CPU)
+    model: Any = backbone.load(shape, pretrained=False)
+    assert isinstance(model, torch.nn.Module), f"load() returned a {type(model).__name__}; expected an nn.Module"
+    for name in ("num_features", "transform", "blocks"):
+        assert hasattr(model, name), f"what load() returns needs `{name}`"
     model = factory.make_backbone("weights").eval()
     transform = factory.transform
     dims = (transform.channels, transform.size, transform.size) if transform else shape.dims
     x = torch.randn(2, *dims, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        features = model(x)
+        features, again = model(x), model(x)
     assert features.shape == (2, model.num_features), (
         f"features have shape {list(features.shape)}, expected [2, {model.num_features}]"
     )
     assert bool(torch.isfinite(features).all()), "features are not finite"
-    inside = [id(p) for block in model.blocks for p in block.parameters()]  # type: ignore[union-attr]
-    assert len(inside) == len(set(inside)), "a parameter is in two blocks"
-    assert set(inside) == {id(p) for p in model.parameters()}, "some parameters are in no block"
+    assert torch.equal(features, again), "features differ between two passes in evaluation mode"
+    names = {id(p): name for name, p in model.named_parameters()}
+    inside = [id(p) for block in model.blocks for p in block.parameters()]
+    twice = sorted(names.get(p, "?") for p in set(inside) if inside.count(p) > 1)
+    assert not twice, f"in two blocks: {', '.join(twice)}"
+    outside = sorted(name for p, name in names.items() if p not in set(inside))
+    assert not outside, f"in no block: {', '.join(outside)}"
+    assert set(inside) <= set(names), "a block has parameters that the model does not have"
+    frozen = sorted(name for name, p in model.named_parameters() if not p.requires_grad)
+    assert not frozen, f"load() froze {', '.join(frozen)}; freezing is the strategies' affair"
     one, two = factory.make_backbone("random").state_dict(), another.make_backbone("random").state_dict()
     assert all(torch.equal(one[k], two[k]) for k in one), (
         "random weights differ for the same seed: draw from torch's generator"
@@ -372,7 +411,7 @@ def check_dataset(dataset: Any, *, data_root: Path | None = None, base: Path | N
         assert {"train", "test"} <= set(domain.splits), (
             f"a domain needs train and test splits; this one has {sorted(domain.splits)}"
         )
-        arrays = []
+        arrays: list[Array] = []
         for name, split in domain.splits.items():
             assert split.y.dtype == np.int64, f"labels of {name} are {split.y.dtype}, expected int64"
             assert len(split) > 0, f"the split {name} is empty"
@@ -380,14 +419,20 @@ def check_dataset(dataset: Any, *, data_root: Path | None = None, base: Path | N
             assert split.y.max() < domain.num_classes, (
                 f"the split {name} has labels beyond its {domain.num_classes} classes"
             )
-            for x in split.x.values() if isinstance(split.x, Mapping) else (split.x,):
+            assert np.array_equal(split.y, again.splits[name].y), f"the labels of {name} differ between two loads"
+            for x, other in zip(_parts(split), _parts(again.splits[name]), strict=True):
                 assert len(x) == len(split.y), f"{name} has {len(x)} examples and {len(split.y)} labels"
                 expected = np.uint8 if domain.kind == "image" else np.float32
                 assert x.dtype == expected or isinstance(split.x, Mapping), (
                     f"{name} is {x.dtype}, expected {expected.__name__}"
                 )
-                arrays.append(x)
-            assert np.array_equal(split.y, again.splits[name].y), f"the split {name} differs between two loads"
+                assert np.isfinite(x).all(), f"{name} has values that are not finite"
+                assert np.array_equal(x, other), f"the examples of {name} differ between two loads"
+            shape = tuple(_parts(split)[0].shape[1:])
+            assert shape == domain.shape.dims, (
+                f"examples of {name} have shape {shape}, those of train {domain.shape.dims}"
+            )
+            arrays += [*_parts(split), split.y]
         for i, x in enumerate(arrays):
             assert not any(np.shares_memory(x, other) for other in arrays[i + 1 :]), "two splits share memory"
         # memory-mapped arrays go with the folder
@@ -398,21 +443,50 @@ def check_dataset(dataset: Any, *, data_root: Path | None = None, base: Path | N
         return dataclasses.replace(domain, splits=splits)
 
 
+def _parts(split: Split | Pool) -> list[Array]:
+    return list(split.x.values()) if isinstance(split.x, Mapping) else [split.x]
+
+
 def check_task(task: Any) -> None:
-    """Pools as offered, labels withheld where the name says so, test pools with labels, the same for the same seed."""
+    """Pools as offered, labels withheld where the name says so, no labelled test example to train on, test pools with
+    labels, the same for the same seed; under each selection rule, or a ``SkipTrial`` where a rule does not apply."""
     _check_class(task, "task", "build")
+    for name in ("offers", "references", "start", "needs_source"):
+        assert hasattr(type(task), name), f"a task needs `{name}`"
     toy = few_labels()
-    problem, again = (task.build(toy.source, toy.target, Seeds(0), "last") for _ in range(2))
+    _check_problem(task, *(task.build(toy.source, toy.target, Seeds(0), "last") for _ in range(2)))
+    for rule in ("source-val", "target-val"):
+        try:
+            problem, again = (task.build(toy.source, toy.target, Seeds(0), rule) for _ in range(2))
+        except SkipTrial:
+            continue
+        _check_problem(task, problem, again)
+        assert problem.validation is None or problem.validation.y is not None, (
+            f"the validation pool of the rule {rule!r} has no labels"
+        )
+
+
+def _check_problem(task: Any, problem: Problem, again: Problem) -> None:
     assert set(problem.train) <= set(task.offers), (
         f"pools {sorted(set(problem.train) - set(task.offers))} are not in `offers`"
     )
+    withheld = set(getattr(task, "withholds", frozenset()))
+    assert set(problem.withheld) <= withheld, f"pools {sorted(set(problem.withheld) - withheld)} are not in `withholds`"
     assert problem.test, "nothing is scored"
+    tested = [x for pool in problem.test.values() for x in _parts(pool)]
     for name, pool in problem.test.items():
         assert pool.y is not None, f"the test pool {name} has no labels to score by"
+        assert pool.num_classes == problem.num_classes, f"{name} has {pool.num_classes} classes"
     for name, pool in problem.train.items():
+        assert len(pool) > 0, f"the pool {name} is empty"
         assert not name.endswith("_unlabelled") or pool.y is None, f"the pool {name} has labels"
-        assert np.array_equal(np.asarray(pool.x), np.asarray(again.train[name].x)), (
-            f"the pool {name} differs for the same seed"
+        assert pool.y is None or not any(np.shares_memory(x, t) for x in _parts(pool) for t in tested), (
+            f"the pool {name} has labelled test examples"
+        )
+        same = zip(_parts(pool), _parts(again.train[name]), strict=True)
+        assert all(np.array_equal(x, other) for x, other in same), f"the pool {name} differs for the same seed"
+        assert pool.y is None or np.array_equal(pool.y, np.asarray(again.train[name].y)), (
+            f"the labels of {name} differ for the same seed"
         )
 
 
@@ -438,9 +512,13 @@ def check_executor(executor: Any) -> None:
     records = list(executor.run(plan, work))
     assert sorted(r.key for r in records) == sorted(t.key for t in plan.trials), "each trial must get one record"
     statuses = {r.key: r.status for r in records}
-    assert statuses[plan.trials[2].key] == Status.FAILED
+    assert statuses[plan.trials[2].key] == Status.FAILED, "the record of a failed trial must say so"
+    assert sorted(work.begun) == sorted(work.order), "each trial that runs must be announced by `work.started`, once"
     order = work.order
     assert order.index(plan.trials[0].key) < order.index(plan.trials[1].key), "a trial ran before its parent"
+    stopped = _ToyWork(fails="", stop=True)
+    list(executor.run(plan, stopped))
+    assert not stopped.order, "a trial began although `work.stopping()` said to stop"
 
 
 def check_reporter(reporter: Any) -> None:
@@ -496,16 +574,17 @@ class _ToyWork:
         canonical({"device": "cpu", "threads": 1, "shared": False, "suite": "toy"})
     )
 
-    def __init__(self, fails: str) -> None:
-        self._fails = fails
+    def __init__(self, fails: str, stop: bool = False) -> None:
+        self._fails, self._stop = fails, stop
         self.order: list[str] = []
+        self.begun: list[str] = []
 
     def __call__(self, trial: Trial) -> Record:
         self.order.append(trial.key)
         return _toy_record(trial, 0.5, Status.FAILED if trial.key == self._fails else Status.OK)
 
     def started(self, trial: Trial, slot: str) -> None:
-        pass
+        self.begun.append(trial.key)
 
     def stopping(self) -> bool:
-        return False
+        return self._stop

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import runpy
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from markdown_it import MarkdownIt
 
 from tlbench.builtin.reporters import Csv, Json, Markdown, Parquet
 from tlbench.errors import StoreError
@@ -165,3 +167,43 @@ def test_markdown_says_gain_interval_verdicts_and_notes(board: Leaderboard, tmp_
     assert "| **+9.7 [+" in good or "| **+9.8 [+" in good
     assert any("−20.0 ▼" in line and line.startswith("| b |") for line in lines)
     assert any(line.startswith("- Intervals over fewer than five pairs") for line in lines)
+
+
+def test_markdown_says_what_may_be_compared_and_how_it_was_measured(tmp_path: Path) -> None:
+    records = [
+        replace(
+            r,
+            suite="nightly | <b>",
+            environment={"device": "GPU *B*", "versions": {"torch": "2.13.0"}, "git": {"commit": "ab" * 20}},
+            started="2026-03-01T10:00:00+00:00",
+            finished="2026-03-01T10:05:00+00:00",
+        )
+        for r in make.small_board()
+    ]
+    (path,) = Markdown().report(build(records), tmp_path)
+    content = path.read_text(encoding="utf-8")
+    assert content.startswith("# Leaderboard of nightly \\| &lt;b&gt;\n")
+    assert "Ordered by transfer gain over scratch, on 4 of 4 pairs." in content
+    for line in (
+        "| device | GPU \\*B\\* |",
+        "| software | torch 2.13.0 |",
+        "| commit | abababababab |",
+        "| seeds | 3 seeds (0 to 2) |",
+        "| when | 2026-03-01 10:00 to 10:05 UTC |",
+        "| recipe | lr 0.1, selection last |",
+    ):
+        assert line in content.splitlines()
+
+
+def test_markdown_tables_have_every_column_and_are_read_as_tables(board: Leaderboard, tmp_path: Path) -> None:
+    (path,) = Markdown().report(board, tmp_path)
+    tokens = MarkdownIt("commonmark").enable("table").parse(path.read_text(encoding="utf-8"))
+    heads = {tokens[i + 1].content for i, token in enumerate(tokens) if token.type == "th_open"}
+    counted = {"helps", "hurts", "undecided"}  # in one cell of three counts
+    in_title = {"task", "backbone", "chosen by"}
+    assert {c.title for c in board.columns} - counted - in_title <= heads
+    cells = [tokens[i + 1].content for i, token in enumerate(tokens) if token.type == "td_open"]
+    assert "1▲ 1▼ 2·" in cells
+    assert "b → c −20.0" in cells
+    # scratch is a reference and has no transfer of its own: its line is in the first table and in that of costs
+    assert cells.count("scratch") == 2

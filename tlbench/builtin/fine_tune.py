@@ -62,31 +62,30 @@ class FineTune:
     def fit(self, ctx: Context) -> Fitted:
         model = ctx.classifier()
         head = Group(model.head, lr=self.lr)
-        if self.train == "head" or self.head_first:
-            model.backbone.requires_grad_(False)
-            model.backbone.eval()
-            first = ctx.steps_left if self.train == "head" else max(1, round(self.head_first * ctx.steps_left))
-            ctx.train(supervised(model), update=head, steps=first)
-            model.backbone.requires_grad_(True)
-        if self.train == "all":
-            blocks: Sequence[nn.Module] = list(model.backbone.blocks)
-            tuned = self._thaw(blocks)
-            # the last block is at the backbone's rate, each block below it at layer_decay times the one above
-            rates = [self.lr * self.backbone_lr * self.layer_decay ** (len(blocks) - 1 - i) for i in range(len(blocks))]
-            groups = [Group(blocks[i], lr=rates[i]) for i in tuned]
-            # what no group names (layers between the blocks) is named by the model itself, last
-            ctx.train(supervised(model), update=[head, *groups, model])
-        fitted: Fitted = model
-        return fitted
-
-    def _thaw(self, blocks: Sequence[nn.Module]) -> range:
-        """Freeze what is to be frozen; the positions of the blocks that are tuned."""
-        tuned = range(self.freeze_first, len(blocks) - self.freeze_last)
+        blocks: Sequence[nn.Module] = list(model.backbone.blocks)
         if self.freeze_first + self.freeze_last > len(blocks):
             raise TrialError(
                 f"fine-tune was told to freeze {self.freeze_first} + {self.freeze_last} blocks; "
                 f"the backbone has {len(blocks)}"
             )
-        for i, block in enumerate(blocks):
-            block.requires_grad_(i in tuned)
-        return tuned
+        if (alone := self._steps_of_head(ctx.steps_left)) > 0:
+            model.backbone.requires_grad_(False)
+            model.backbone.eval()
+            ctx.train(supervised(model), update=head, steps=alone)
+            model.backbone.requires_grad_(True)
+        if self.train == "all":
+            tuned = range(self.freeze_first, len(blocks) - self.freeze_last)
+            for i, block in enumerate(blocks):
+                block.requires_grad_(i in tuned)
+            # the last block is at the backbone's rate, each block below it at layer_decay times the one above
+            rates = [self.lr * self.backbone_lr * self.layer_decay ** (len(blocks) - 1 - i) for i in range(len(blocks))]
+            # the model itself comes last: a parameter keeps the group that it was first named in
+            ctx.train(supervised(model), update=[head, *(Group(blocks[i], lr=rates[i]) for i in tuned), model])
+        fitted: Fitted = model
+        return fitted
+
+    def _steps_of_head(self, steps: int) -> int:
+        """For how many steps the head trains alone; at least one is left for the rest."""
+        if self.train == "head":
+            return steps
+        return min(max(1, round(self.head_first * steps)), steps - 1) if self.head_first else 0

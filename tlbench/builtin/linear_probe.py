@@ -71,7 +71,7 @@ class LinearProbe:
             return weight_DC, bias_C
         pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000))
         grid: dict[str, Any] = {"logisticregression__C": np.geomspace(self.lowest, self.highest, self.strengths)}
-        if split is not None:
+        if split is not None and 0 < split < len(y_N) and len(np.unique(y_N[:split])) > 1:
             folds: Any = PredefinedSplit(np.where(np.arange(len(y_N)) < split, -1, 0))
         else:
             folds = StratifiedKFold(min(self.folds, int(counts.min()))) if counts.min() > 1 else None

@@ -36,7 +36,10 @@ class BalancedAccuracy:
 
 @dataclass(frozen=True)
 class MacroF1:
-    """Mean over all classes of the harmonic mean of precision and recall; in [0, 1]."""
+    """Mean over all classes of the harmonic mean of precision and recall; in [0, 1].
+
+    A class that neither occurs nor is predicted counts 0, so that scores of one target are of one mean.
+    """
 
     name: ClassVar[str] = "macro-f1"
     higher_is_better: ClassVar[bool] = True

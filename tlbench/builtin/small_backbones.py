@@ -58,12 +58,12 @@ class SmallCNN:
     """Blocks; each but the last halves the side."""
 
     def __post_init__(self) -> None:
+        if self.depth < 1 or self.width < 1 or self.channels not in (1, 3):
+            raise ValueError("depth and width must be at least 1, channels 1 or 3")
         if self.size < 2 ** (self.depth - 1):
             raise ValueError(
                 f"size {self.size} is too small for {self.depth} blocks; it must be at least {2 ** (self.depth - 1)}"
             )
-        if self.depth < 1 or self.width < 1 or self.channels not in (1, 3):
-            raise ValueError("depth and width must be at least 1, channels 1 or 3")
 
     def load(self, shape: Shape, *, pretrained: bool = True) -> Trunk:
         transform = _transform(self.name, shape, self.size, self.channels, centred=True)
@@ -94,6 +94,8 @@ class MLP:
             raise ValueError(f"hidden needs at least one positive width, got {list(self.hidden)}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+        if self.size < 1:
+            raise ValueError(f"size must be at least 1, got {self.size}")
 
     def load(self, shape: Shape, *, pretrained: bool = True) -> Trunk:
         transform, inputs, flat = None, shape.dims[0], []
@@ -117,6 +119,12 @@ class Identity:
     """For images: side of the square input."""
     channels: int = 1
     """For images: 1 or 3."""
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"size must be at least 1, got {self.size}")
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels must be 1 or 3, got {self.channels}")
 
     def load(self, shape: Shape, *, pretrained: bool = True) -> Trunk:
         if shape.kind == "features":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -36,17 +36,21 @@ class FineTuning:
 
     def __post_init__(self) -> None:
         _require_share("validation", self.validation)
+        if self.labels != "all" and not (
+            self.labels >= 1 if isinstance(self.labels, int) else isinstance(self.labels, float) and 0 < self.labels < 1
+        ):
+            raise ValueError(f"labels must be all, a whole number from 1 or a share in (0, 1), got {self.labels!r}")
 
     def build(self, source: Domain | None, target: Domain, seeds: Seeds, selection: str) -> Problem:
         if selection == "source-val":
             raise SkipTrial("the selection rule 'source-val' needs a target with the source's classes and no labels")
         split = target.splits["train"]
-        rows = budget_rows(split.y, self.labels, seeds.generator("subset", target.name))
+        rows = budget_rows(split.y, self.labels, seeds.generator("subset", target.name), target.label_names)
         train = {}
         validation = None
         if selection == "target-val":
             rows, held = validation_rows(rows, split.y, self.validation, seeds.generator("validation", target.name))
-            validation = train["target_val"] = _pool(split, target.num_classes, held)
+            validation = train["target_val"] = _held_out(target, split, held)
         train["target"] = _pool(split, target.num_classes, rows)
         if source is not None:
             train["source"] = _pool(source.splits["train"], source.num_classes)
@@ -80,29 +84,29 @@ class Adaptation:
         _require_share("validation", self.validation)
 
     def build(self, source: Domain | None, target: Domain, seeds: Seeds, selection: str) -> Problem:
-        if source is None:
-            source = target  # a trial without a source: only references that look at the target's labels
-        elif source.label_names != target.label_names:
+        if source is not None and source.label_names != target.label_names:
             raise SkipTrial(
-                f"adaptation needs the same classes in both domains: {source.name} has {_listed(source.label_names)}, "
-                f"{target.name} has {_listed(target.label_names)}"
+                "adaptation needs the same classes in both domains, in one order: "
+                f"{_difference(source.name, source.label_names, target.name, target.label_names)}"
             )
-        classes = target.num_classes
-        source_split, target_split = source.splits["train"], target.splits["train"]
-        source_rows, target_rows = np.arange(len(source_split)), np.arange(len(target_split))
+        classes, split = target.num_classes, target.splits["train"]
+        rows = np.arange(len(split))
         train: dict[str, Pool] = {}
         validation = None
-        if selection == "source-val":
-            rng = seeds.generator("validation", source.name)
-            source_rows, held = validation_rows(source_rows, source_split.y, self.validation, rng)
-            validation = train["source_val"] = _pool(source_split, classes, held)
-        elif selection == "target-val":
-            rng = seeds.generator("validation", target.name)
-            target_rows, held = validation_rows(target_rows, target_split.y, self.validation, rng)
-            validation = _pool(target_split, classes, held)
+        # without a source, the target's labels choose: only a reference that may see them has no need of a source
+        if selection == "target-val" or (selection == "source-val" and source is None):
+            rows, held = validation_rows(rows, split.y, self.validation, seeds.generator("validation", target.name))
+            validation = _held_out(target, split, held)
+        if source is not None:
+            source_split = source.splits["train"]
+            source_rows = np.arange(len(source_split))
+            if selection == "source-val":
+                rng = seeds.generator("validation", source.name)
+                source_rows, held = validation_rows(source_rows, source_split.y, self.validation, rng)
+                validation = train["source_val"] = _held_out(source, source_split, held)
+            train["source"] = _pool(source_split, classes, source_rows)
         test = _test(target)
-        labelled = _pool(target_split, classes, target_rows)
-        train["source"] = _pool(source_split, classes, source_rows)
+        labelled = _pool(split, classes, rows)
         unlabelled = test if self.protocol == "transductive" else labelled
         train["target_unlabelled"] = Pool(unlabelled.x, None, classes)
         return Problem(train, {"target": test}, classes, withheld={"target": labelled}, validation=validation)
@@ -128,7 +132,7 @@ class SourceTrainingTask:
         if selection == "source-val":
             rng = seeds.generator("validation", target.name)
             rows, held = validation_rows(rows, split.y, self.validation, rng)
-            validation = _pool(split, target.num_classes, held)
+            validation = _held_out(target, split, held)
         train = {"source": _pool(split, target.num_classes, rows)}
         return Problem(train, {"source": _test(target)}, target.num_classes, validation=validation)
 
@@ -145,10 +149,32 @@ def _test(domain: Domain) -> Pool:
     return _pool(domain.splits["test"], domain.num_classes)
 
 
+def _held_out(domain: Domain, split: Split, rows: Array) -> Pool:
+    """The validation examples; a class of one example gives none, and then there is nothing to choose by."""
+    if not len(rows):
+        raise SkipTrial(
+            f"no example is left to choose by: each class of {domain.name} has one labelled example, and that is "
+            "trained on; give more labels or choose by the selection rule 'last'"
+        )
+    return _pool(split, domain.num_classes, rows)
+
+
 def _require_share(name: str, value: float) -> None:
     if not 0 < value < 1:
         raise ValueError(f"{name} must be in (0, 1), got {value}")
 
 
-def _listed(names: tuple[str, ...], most: int = 5) -> str:
-    return f"{len(names)} ({', '.join(names[:most])}{', ...' if len(names) > most else ''})"
+def _difference(source: str, ours: tuple[str, ...], target: str, theirs: tuple[str, ...]) -> str:
+    """How two lists of class names differ, in words."""
+    only = [
+        f"only {name} has {_listed([n for n in names if n not in others])}"
+        for name, names, others in ((source, ours, theirs), (target, theirs, ours))
+        if set(names) - set(others)
+    ]
+    if not only:
+        return f"{source} has {_listed(ours)}, {target} has {_listed(theirs)}"
+    return f"{source} has {len(ours)}, {target} has {len(theirs)}; {', '.join(only)}"
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    return f"{', '.join(map(repr, names[:most]))}{f' and {len(names) - most} more' if len(names) > most else ''}"

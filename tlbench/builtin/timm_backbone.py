@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -72,8 +74,13 @@ class Timm:
             return self.trained_on
         if self.checkpoint is not None:
             return Path(self.checkpoint).stem
-        name = self.model.rstrip("/").rsplit("/", 1)[-1].rsplit(":", 1)[-1]
-        return name.split(".", 1)[1] if "." in name else f"timm's weights for {name}"
+        source, _, where = self.model.rstrip("/").rpartition(":")
+        name = where.rpartition("/")[2]
+        if "." in name:
+            return name.partition(".")[2]
+        if not source:
+            return f"timm's weights for {name}"
+        return where if source == "hf_hub" else name
 
     def load(self, shape: Shape, *, pretrained: bool = True) -> TimmFeatures:
         if shape.kind != "image":
@@ -88,33 +95,102 @@ class Timm:
         return TimmFeatures(net, InputTransform(size, channels, tuple(cfg["mean"]), tuple(cfg["std"])))
 
     def _create(self, timm: Any, *, pretrained: bool) -> Any:
-        options: dict[str, Any] = {"num_classes": 0, "pretrained": pretrained}
         source, _, where = self.model.rpartition(":")
         if source == "local-dir":
-            if not Path(where).is_dir():
-                raise DataError(
-                    f"no folder {where!r} for the backbone {self.model!r}; relative paths start at the suite's folder"
-                )
+            _require_folder(self.model, Path(where))
         elif not source:
-            architecture = self.model.split(".")[0]
-            if not timm.is_model(architecture):
-                raise DataError(_unknown_model(timm, architecture))
+            _require_known(timm, self.model)
+        file = None
+        if pretrained and self.checkpoint is not None:
+            file = Path(self.checkpoint)
+            if not file.is_file():
+                raise DataError(f"no checkpoint {self.checkpoint!r}; relative paths start at the suite's folder")
+        elif pretrained and source == "local-dir":
+            file = _only_safetensors(Path(where))
+        options: dict[str, Any] = {"num_classes": 0, "pretrained": pretrained and file is None}
         if self.size is not None and not source and _takes_img_size(timm, self.model):
             options["img_size"] = self.size
-        if pretrained and self.checkpoint is not None:
-            if not Path(self.checkpoint).is_file():
-                raise DataError(f"no checkpoint {self.checkpoint!r}; relative paths start at the suite's folder")
-            options["pretrained_cfg_overlay"] = {"file": self.checkpoint}
         try:
-            return timm.create_model(self.model, **options)
-        except (OSError, RuntimeError, ValueError) as error:
-            if not pretrained and source != "hf_hub":
-                raise
-            first = str(error).strip().splitlines()[0]
+            net = timm.create_model(self.model, **options)
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+            first = (str(error).strip().splitlines() or [""])[0]
             raise DataError(
                 f"the weights of the backbone {self.model!r} cannot be loaded: {type(error).__name__}: {first}. "
                 "Without a network, name a local file with `checkpoint:` or a folder with `model: local-dir:FOLDER`."
             ) from error
+        if file is not None:
+            load_weights(net, file)
+        if self.size is not None and source and hasattr(net, "set_input_size"):
+            net.set_input_size(img_size=(self.size, self.size))
+        return net
+
+
+def load_weights(net: Any, path: Path) -> None:
+    """A .safetensors file into a timm model without a classifier; nothing is unpickled.
+
+    timm leaves what the file lacks at random, without a word, where the classifier is left out. Here every tensor
+    of the backbone must be in the file, and nothing else but a classifier may be; else ``DataError``.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{path} cannot be read as a .safetensors file: {error}") from error
+    adapt = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
+    if adapt is not None:  # older names of tensors, and position embeddings of another size
+        try:
+            state = adapt(state, net)
+        except (KeyError, ValueError, RuntimeError, TypeError, IndexError, AttributeError) as error:
+            raise DataError(f"the tensors in {path} are not those of {type(net).__name__}: {error!r}") from error
+    heads = _classifiers(net.pretrained_cfg)
+    state = {k: v for k, v in state.items() if not k.startswith(heads)}
+    own = net.state_dict()
+    both = [k for k in own if k in state and state[k].shape != own[k].shape]
+    wrong = [
+        f"{what} {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+        for what, names in (
+            ("missing:", [k for k in own if k not in state and not k.endswith("num_batches_tracked")]),
+            ("not of this model:", [k for k in state if k not in own]),
+            ("of another shape:", [f"{k} {list(state[k].shape)}, not {list(own[k].shape)}" for k in both]),
+        )
+        if names
+    ]
+    if wrong:
+        raise DataError(
+            f"the tensors in {path} are not those of {net.pretrained_cfg['architecture']}: {'; '.join(wrong)}"
+        )
+    net.load_state_dict(state, strict=False)
+
+
+def _classifiers(cfg: Mapping[str, Any]) -> tuple[str, ...]:
+    """How the names of a classifier's tensors begin; a folder's own description may leave that out."""
+    known = import_timm().get_pretrained_cfg(cfg["architecture"], allow_unregistered=True)
+    heads = cfg.get("classifier") or (known.classifier if known is not None else None) or ()
+    return tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))
+
+
+def _require_folder(model: str, folder: Path) -> None:
+    if not folder.is_dir():
+        raise DataError(
+            f"no folder {str(folder)!r} for the backbone {model!r}; relative paths start at the suite's folder"
+        )
+    if not (folder / "config.json").is_file():
+        raise DataError(f"the folder {str(folder)!r} of the backbone {model!r} has no config.json that names its model")
+
+
+def _only_safetensors(folder: Path) -> Path:
+    """The weights in a folder: model.safetensors, or the one .safetensors file that is there."""
+    if (folder / "model.safetensors").is_file():
+        return folder / "model.safetensors"
+    found = sorted(folder.glob("*.safetensors"))
+    if len(found) != 1:
+        raise DataError(
+            f"the folder {str(folder)!r} must have its weights in model.safetensors; it has "
+            f"{', '.join(sorted(p.name for p in folder.iterdir())) or 'nothing'} (other forms of weights can run code)"
+        )
+    return found[0]
 
 
 def ordered_blocks(net: nn.Module) -> list[nn.Module]:
@@ -148,5 +224,11 @@ def _takes_img_size(timm: Any, model: str) -> bool:
     return bool(cfg is not None and cfg.fixed_input_size)
 
 
-def _unknown_model(timm: Any, name: str) -> str:
-    return unknown("timm model", name, timm.list_models(f"*{name[:4]}*")[:20] or timm.list_models("resnet*")[:10])
+def _require_known(timm: Any, model: str) -> None:
+    architecture, _, tag = model.partition(".")
+    if not timm.is_model(architecture):
+        close = difflib.get_close_matches(architecture, timm.list_models(), n=8)
+        raise DataError(unknown("timm model", architecture, close or ["resnet18", "vit_tiny_patch16_224"]))
+    tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        raise DataError(unknown(f"weights of {architecture}", tag, tags))

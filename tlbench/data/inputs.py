@@ -36,7 +36,7 @@ def resize(x: Array, transform: InputTransform, chunk: int = 256) -> Array:
         part = _to_channels(part, transform.channels)
         if tuple(part.shape[2:]) != size:
             part = F.interpolate(part, size, mode="bilinear", align_corners=False, antialias=True)
-        out[i : i + chunk] = part.round_().clamp_(0, 255).to(torch.uint8).numpy()
+        out[i : i + chunk] = part.round().clamp(0, 255).to(torch.uint8).numpy()
     return out
 
 
@@ -56,8 +56,10 @@ def scaling(transform: InputTransform | None, device: torch.device) -> Callable[
     Floats and integers of other kinds pass as they are; so does everything without a transform, except
     that uint8 becomes float32 in [0, 1].
     """
-    mean = torch.tensor(transform.mean if transform else (0.0,), device=device)[:, None, None]
-    std = torch.tensor(transform.std if transform else (1.0,), device=device)[:, None, None]
+    mean, std = torch.tensor(0.0, device=device), torch.tensor(1.0, device=device)
+    if transform is not None:
+        mean = torch.tensor(transform.mean, device=device)[:, None, None]
+        std = torch.tensor(transform.std, device=device)[:, None, None]
     slope, offset = 1 / (255 * std), mean / std
 
     def scale(x: Any) -> Any:

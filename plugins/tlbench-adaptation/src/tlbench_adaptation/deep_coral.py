@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tlbench import TrialError
 from tlbench_adaptation.two_domains import Passes, features_of_both
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ def coral_loss(source_BD: Tensor, target_BD: Tensor) -> Tensor:
 
     Covariances divide by B - 1, so each domain needs at least two examples.
     """
-    # float32: bfloat16 loses the difference of two covariances
-    gap_DD = torch.cov(source_BD.float().T) - torch.cov(target_BD.float().T)
+    with torch.autocast(source_BD.device.type, enabled=False):  # bfloat16 loses the difference of two covariances
+        gap_DD = torch.cov(source_BD.float().T) - torch.cov(target_BD.float().T)
     return gap_DD.square().sum() / (4 * source_BD.shape[1] ** 2)
 
 
@@ -50,6 +51,8 @@ class DeepCORAL:
         model = ctx.classifier()
 
         def loss(source: Batch, target: Batch, step: Step) -> Terms:
+            if min(len(source), len(target)) < 2:
+                raise TrialError("deep-coral needs two examples of each domain in a batch; batches here have one")
             source_BD, target_BD = features_of_both(model.backbone, source.x, target.x, self.passes)
             return {
                 "task": F.cross_entropy(model.head(source_BD), source.y),
