@@ -91,16 +91,18 @@ def list_table(plugins: Plugins, kind: str) -> RenderableType:
 
     Raises ``PluginError`` for an unknown kind.
     """
-    table = _table(SINGULAR[kind].capitalize() if kind in SINGULAR else kind, "About, and parameters", "From")
-    table.columns[1].ratio = 1
+    table = _table(
+        SINGULAR[kind].capitalize() if kind in SINGULAR else kind, "About, origin, and parameters with defaults"
+    )
     for name, offer in sorted(plugins.offers(kind).items()):
-        about = _text(first_line(offer.cls) or "(no description)")
         settings = [
             f"{p.name} (required)" if p.required else f"{p.name}={_value(p.default)}" for p in describe(offer.cls)
         ]
-        words = "  ".join(settings)
-        table.add_row(_text(name, "bold"), Text("\n").join([about, *([_text(words, "cyan")] if words else [])]),
-                      _text(_origin(offer), "dim"))  # fmt: skip
+        about = _text(first_line(offer.cls) or "(no description)")
+        said = [about + _text(f"  ({_origin(offer)})", "dim")]
+        if settings:
+            said.append(_text("  ".join(settings), "cyan"))
+        table.add_row(_text(name, "bold"), Text("\n").join(said))
     notes = [_text(note, "yellow") for note in plugins.notes(kind)]
     return Group(table, *notes)
 
@@ -152,6 +154,7 @@ def _parameter_table(parameters: list[Parameter]) -> RenderableType:
     if not parameters:
         return Padding(Text("It has no parameters.", style="dim"), (0, 0, 0, 2))
     table = _table("Parameter", "Type", "Default", "")
+    table.columns[1].max_width = 24
     table.columns[3].ratio = 1
     for p in parameters:
         default = Text("required", style="bold") if p.required else _text(_value(p.default), "cyan")

@@ -191,16 +191,40 @@ def test_failures_are_counted_with_their_reasons_and_a_row_without_a_result_is_s
         records.append(
             make.record(make.trial("broken", "a", "c", seed), status=Status.FAILED, reason="loss is NaN\ntrace")
         )
-    records.append(make.record(make.trial("apt", "a", "c", 0), status=Status.SKIPPED, reason="needs labels"))
     board = build(records)
     assert said(board, "failed") == "3 failed: broken: loss is NaN"
-    assert said(board, "skipped") == "1 skipped: apt: needs labels"
     assert row(board, "broken").cells["coverage"].text == "0/3"
     assert value(board, "broken", "gain") is None
-    assert {r.label for r in board.groups[0].rows[-2:]} == {"broken", "apt"}
+    assert board.groups[0].rows[-1].label == "broken"
     assert value(board, "good", "gain") == pytest.approx(GOOD.mean()), (
         "a row without any result takes no cell from others"
     )
+
+
+def test_strategies_that_a_task_does_not_suit_have_no_row_and_one_note_for_each_task(make: SimpleNamespace) -> None:
+    lacks = "strategy '{}' needs target_unlabelled, which task 'fine-tuning' does not offer (it offers source, target)"
+    records = make.small_board()
+    for name, reason in (("dann", lacks), ("coral", lacks), ("odd", "has no {} of its own")):
+        for seed in range(3):
+            of = make.trial(name, "a", "c", seed)
+            records.append(make.record(of, status=Status.SKIPPED, reason=reason.format(name)))
+    part = make.trial("good", "c", "c", 0)  # one skipped trial of a row that has others
+    records.append(make.record(part, status=Status.SKIPPED, reason="the same domain"))
+    board = build(records)
+    assert [r.label for r in board.groups[0].rows] == ["good", "scratch", "mixed"]
+    assert [note.text for note in board.notes if note.kind == "skipped"] == [
+        "Not applicable to fine-tuning 10: dann, coral (needs target_unlabelled); odd (has no odd of its own)",
+        "1 skipped: good: the same domain",
+    ]
+    assert row(board, "good").cells["coverage"].text == "12/13"
+    assert value(board, "good", "gain") == pytest.approx(GOOD.mean())
+    with pytest.raises(KeyError):
+        board.matrix(0, "dann")
+
+
+def test_missing_trials_of_several_strategies_are_counted_in_one_note(make: SimpleNamespace) -> None:
+    planned = [make.trial("good", "c", "c", s) for s in range(2)] + [make.trial("mixed", "c", "c", 0)]
+    assert said(build(make.small_board(), planned=planned), "missing") == "3 missing: good 2, mixed 1 (no record yet)"
 
 
 def test_a_failed_reference_takes_its_cells_out_and_is_said(make: SimpleNamespace) -> None:
@@ -320,6 +344,13 @@ def test_in_adaptation_the_reference_has_the_same_source_and_the_gap_lies_below_
     cell = row(board, "dann").cells["gap_closed"]
     assert cell.low < cell.value < cell.high
     assert row(board, "target-oracle").cells["gain"].text == "ceiling"
+    ends = {label: row(board, label).cells["gap_closed"] for label in ("target-oracle", "source-only")}
+    assert {label: (c.value, c.low, c.text) for label, c in ends.items()} == {
+        "target-oracle": (1.0, None, "100 %"),
+        "source-only": (0.0, None, "0 %"),
+    }
+    assert value(board, "target-oracle", "score") == pytest.approx(0.9)
+    assert board.groups[0].against == "source-only"
     assert [r.label for r in board.groups[0].rows] == ["target-oracle", "dann", "source-only"]
     assert "unpaired" not in kinds(board)
 

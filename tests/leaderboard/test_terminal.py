@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from tlbench.leaderboard import Leaderboard, build
+from tlbench.leaderboard.layout import parts, shorten
 from tlbench.leaderboard.terminal import board_renderables
 
 if TYPE_CHECKING:
@@ -40,22 +42,113 @@ def test_no_line_is_wider_than_the_terminal_and_no_number_is_cut(board: Leaderbo
     assert gain.replace(" ", "") in shown.replace(" ", "")
 
 
-@pytest.mark.parametrize("width", [80, 140])
-def test_every_column_is_shown_or_named_as_left_out(board: Leaderboard, width: int) -> None:
-    shown = " ".join(render(board, width).split())
-    left_out = shown.partition("No room at")[2]
-    heading = shown.partition("──")[0]
-    for column in board.columns:
-        if column.key in {"task", "backbone", "selection"}:
-            continue
-        words = (column.heading or column.title).split()
-        assert column.title in left_out or all(word in heading for word in words), column.title
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 160, 240])
+def test_every_column_is_shown_at_every_width(board: Leaderboard, width: int) -> None:
+    (group,) = board.groups
+    shown = [column for part in parts(board, group, width) for column in part.columns]
+    keys = {column.key for column in shown}
+    counted = {"helps", "hurts", "undecided"}  # in one cell of three counts
+    assert {c.key for c in board.columns} - counted - {"task", "backbone", "selection"} <= keys
+    text = " ".join(render(board, width).split())
+    for column in shown:
+        assert all(word in text for word in column.heading.split()), column.heading
+        if column.key not in {"strategy", "worst_pair"}:  # names are folded
+            assert all(" ".join(t.split()) in text for t in column.texts), column.key
 
 
-def test_more_columns_fit_a_wider_terminal(board: Leaderboard) -> None:
-    counts = [render(board, width).partition("No room")[2].count(",") for width in (80, 100, 140)]
-    assert counts[0] > counts[1] > counts[2]
-    assert "No room" not in render(board, 300)
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_the_first_table_has_gain_negative_transfer_throughput_and_coverage(board: Leaderboard, width: int) -> None:
+    first = render(board, width).split("\n\n")[0]
+    head, _, rows = first.partition("──")
+    assert all(word in head for word in ("transfer gain", "pairs", "negative", "train", "cover"))
+    mixed = next(line for line in rows.splitlines() if line.startswith("mixed"))
+    row = next(r for r in board.groups[0].rows if r.label == "mixed")
+    assert "1▲ 1▼ 1·" in mixed
+    assert "33 %" in mixed
+    assert "9/12" in mixed
+    assert row.cells["gain"].text.replace(" ", "") in mixed.replace(" ", "")
+
+
+def test_a_wider_terminal_needs_fewer_tables(board: Leaderboard) -> None:
+    counts = [len(parts(board, board.groups[0], width)) for width in (60, 80, 140, 300)]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > counts[-1] == 1
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_long_labels_are_folded_and_no_line_is_too_wide(make: SimpleNamespace, width: int) -> None:
+    long = {name: f"{name}(shift=inverted, angle=25.0, classes=0-4, half=first)" for name in "abcd"}
+    strategy = "fine-tune(train=all, freeze_first=2, layer_decay=0.75, head_first=0.25)"
+    records = [make.reference(long[t], s, 0.5 + 0.01 * s) for t in "cd" for s in range(3)]
+    records += [
+        make.record(make.trial(strategy, long[a], long[t], s), 0.45 + 0.02 * s)
+        for a in "ab"
+        for t in "cd"
+        for s in range(3)
+    ]
+    shown = render(build(records), width)
+    assert max(map(len, shown.splitlines())) <= width
+    first = shown.partition("──")[2].partition("\n\n")[0]
+    folded = "".join(line[:30].partition("  ")[0].strip() for line in first.splitlines()[1:])
+    assert folded.replace(" ", "").startswith(strategy.replace(" ", "")) or strategy.split("(")[0] in folded
+    assert "…" not in first
+
+
+def test_matrices_of_all_strategies_stand_side_by_side_where_they_fit(board: Leaderboard) -> None:
+    lines = render(board, 80).splitlines()
+    names = next(i for i, line in enumerate(lines) if "gain by source" in line) + 1
+    assert lines[names].split() == ["good", "mixed"]
+    assert lines[names + 1].split() == ["c", "d", "c", "d"]
+    assert lines[names + 2].split() == ["a", "+10.0", "▲", "+9.0", "▲", "+6.0", "▲", "0.0", "·"]
+    assert lines[names + 3].split() == ["b", "+11.0", "▲", "+9.0", "▲", "−20.0", "▼", "✗"]
+
+
+def test_of_many_strategies_the_best_and_the_worst_have_their_matrix(make: SimpleNamespace) -> None:
+    records = [make.reference(t, s, 0.5) for t in "cd" for s in range(3)]
+    for i in range(20):
+        gains = {"c": 0.01 * i, "d": -0.01 * (i == 7)}
+        records += [make.record(make.trial(f"m{i}", "a", t, s), 0.5 + gains[t]) for t in "cd" for s in range(3)]
+    shown = render(build(records), 80).partition("gain by source")[2]
+    assert "of 20 strategies" in shown
+    names = shown.splitlines()[1].split()
+    assert names[0] == "m19"
+    assert "m7" in shown
+
+
+def test_names_are_shortened_where_they_agree_and_stay_different() -> None:
+    names = ["digits(shift=noisy, half=first)", "digits(shift=rotated, half=first)"]
+    assert shorten(names, 10) == ["…noisy", "…rotated"]
+    assert shorten(names, 40) == names
+    assert shorten(["abcdefghijkl"], 7) == ["abc…jkl"]
+    many = [f"some-domain-{i:02d}" for i in range(30)]
+    assert len(set(shorten(many, 9))) == 30
+    assert max(map(len, shorten(many, 9))) <= 9
+    assert shorten(["same", "same"], 3) == ["s…e", "s…e"]
+
+
+def test_conditions_of_the_measurement_are_said(make: SimpleNamespace) -> None:
+    records = [
+        dataclasses.replace(
+            r,
+            suite="nightly",
+            environment={"device": {"fingerprint": "cpu [A]"}, "versions": {"torch": "2.13.0"}},
+            started="2026-03-01T10:00:00+00:00",
+            finished=f"2026-03-0{1 + i % 2}T10:05:00+00:00",
+        )
+        for i, r in enumerate(make.small_board())
+    ]
+    board = build(records)
+    assert dict(board.conditions) == {
+        "suite": "nightly",
+        "metric": "accuracy",
+        "recipe": "lr 0.1, selection last",
+        "seeds": "3 seeds (0 to 2)",
+        "device": "cpu [A]",
+        "software": "torch 2.13.0",
+        "when": "2026-03-01 to 2026-03-02 UTC",
+    }
+    shown = render(board, 100)
+    assert "cpu [A] · 3 seeds (0 to 2) · 2026-03-01 to 2026-03-02 UTC\ntorch 2.13.0" in shown
 
 
 def test_signs_and_words_say_all_without_colour(board: Leaderboard) -> None:
@@ -89,9 +182,9 @@ def test_a_diagonal_is_marked_and_wide_matrices_come_in_blocks(make: SimpleNames
                 ]
     shown = render(build(records), 80)
     assert max(map(len, shown.splitlines())) <= 80
-    table = shown.partition("targets across")[2].partition("▲ helps")[0]
-    assert table.count("·") == 12
-    blocks = sum("domain-" in line and "▲" not in line and "·" not in line for line in table.splitlines())
+    table = shown.partition("target (across)")[2].partition("▲ helps")[0]
+    assert table.count("–") == 12, "the diagonal"
+    blocks = sum("domain-" in line and "." not in line for line in table.splitlines())
     assert blocks >= 2
     assert [table.count(domain) for domain in domains] == [blocks + 1] * 12  # once across, and down in each block
 

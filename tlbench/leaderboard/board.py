@@ -43,6 +43,11 @@ class Leaderboard:
     table: Table = field(repr=False)
     pairing: Pairing = field(repr=False)
 
+    @property
+    def conditions(self) -> tuple[tuple[str, str], ...]:
+        """With what, where and when it was measured: names and texts for people."""
+        return self.table.conditions
+
     def matrix(self, group: Group | int, strategy: str) -> Matrix:
         """The gains of the row of this label over all pairs of its group. Raises ``KeyError`` where there is none."""
         chosen = self.groups[group] if isinstance(group, int) else group

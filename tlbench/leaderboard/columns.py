@@ -241,12 +241,6 @@ def _peak_memory(sample: Sample) -> Cell:
     return _plain(value, text.size(value))
 
 
-def _time(sample: Sample) -> Cell:
-    times = sample.known("time")
-    value = float(np.median(times)) if len(times) else math.nan
-    return _plain(value, text.duration(value))
-
-
 def _cost(name: str) -> Callable[[Sample], Cell]:
     def value(sample: Sample) -> Cell:
         mean = sample.mean(name)
@@ -358,7 +352,7 @@ COLUMNS: tuple[Column, ...] = (
         "inference_rate", "infer ex/s", "examples/s", "inference examples/s, median", True, _rate("inference_rate"), 6
     ),
     Column("memory", "peak memory", "bytes", "largest peak memory of a trial", False, _peak_memory, 9),
-    Column("time", "time per trial", "s", "median wall time of a trial", False, _time, 7),
+    Column("time", "time per trial", "s", "mean wall time of a trial", False, _cost("time"), 7),
     Column(
         "cost",
         "cost to result",

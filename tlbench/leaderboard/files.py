@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from tlbench.errors import StoreError
 from tlbench.leaderboard import text
+from tlbench.leaderboard.layout import MARKS, SECTIONS, VERDICTS, Shown, chosen_rows, shown_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
 
     from tlbench.leaderboard.board import Leaderboard
-    from tlbench.leaderboard.columns import Cell, Column
+    from tlbench.leaderboard.columns import Cell
     from tlbench.leaderboard.model import Group, Matrix, Row
 
 JSON_VERSION = 1
-COSTS = frozenset({"training_rate", "inference_rate", "memory", "time", "cost", "cost_alone"})
-IN_TITLE = frozenset({"task", "backbone"})
+MOST_MATRICES = 12
 
 
 def write(path: Path, put: Callable[[Path], object]) -> Path:
@@ -45,28 +45,60 @@ def write_text(path: Path, content: str) -> Path:
     return write(path, lambda part: part.write_text(content, encoding="utf-8"))
 
 
+MARKED = "▲ helps, ▼ hurts: the 95 % interval over the seeds of a pair lies on one side of zero; · undecided; \
+– no such pair; ✗ no result."
+MARKDOWN: Mapping[str, tuple[str, ...]] = {
+    "": (
+        *("selection", "score", "gain", "gap_closed", VERDICTS, "negative_rate"),
+        *("training_rate", "inference_rate", "coverage"),
+    ),
+    "Negative transfer and learning curve": (
+        *("depth", "worst_pair", "below_zero", "relative"),
+        *SECTIONS["learning curve"],
+    ),
+    "Cost": ("training_rate", *SECTIONS["cost"]),
+}
+
 # ---- Markdown ------------------------------------------------------------------------------------
 
 
 def to_markdown(board: Leaderboard) -> str:
-    """Two tables a group (transfer, cost), the matrices of its rows, the notes, and what the columns mean."""
-    lines = [
-        "# Leaderboard",
-        "",
-        f"Score: {text.markdown(board.metric)}" + (", in points (× 100)." if board.points else "."),
-    ]
-    for group in board.groups:
-        compared = f"{group.pairs_compared} of {group.pairs_planned} pairs compared"
-        lines += ["", f"## {text.markdown(group.title)}", "", f"{compared}; ordered by transfer gain.", ""]
-        lines += _rows([c for c in board.columns if c.key not in COSTS], group)
-        lines += ["", *_rows([c for c in board.columns if c.key in COSTS | {"strategy", "recipe"}], group)]
-        for row in group.rows:
-            if not row.reference and any(row.pairs.source):
-                lines += ["", *_matrix(board.matrix(group, row.label), board.points)]
+    """Three tables a group (transfer, learning curve, cost), its matrices, notes, conditions, what the columns mean."""
+    said = dict(board.conditions)
+    suite = f" of {text.markdown(said['suite'])}" if "suite" in said else ""
+    lines = [f"# Leaderboard{suite}", ""]
+    score = f"Score: {text.markdown(board.metric)}" + (", in points (× 100)." if board.points else ".")
+    lines += [f"{score} {MARKED}"]
+    for group in (g for g in board.groups if g.rows):
+        against = f"gain over {text.markdown(group.against)}, " if group.against else ""
+        compared = f"{group.pairs_compared} of {group.pairs_planned} pairs"
+        lines += ["", f"## {text.markdown(group.title)}", ""]
+        lines += [f"Ordered by transfer {against or 'gain, '}on {compared}."]
+        for title, keys in MARKDOWN.items():
+            table = _rows(board, group, keys)
+            if table:
+                lines += ["", *([f"### {title}", ""] if title else []), *table]
+        rows = chosen_rows(group, MOST_MATRICES)
+        if rows:
+            lines += ["", "### Gain by source (down) and target (across)"]
+        for row in rows:
+            lines += ["", *_matrix(board.matrix(group, row.label), board.points)]
+        others = len(chosen_rows(group, len(group.rows))) - len(rows)
+        if others:
+            lines += ["", f"The gains of {others} other strategies by pair are in the other files."]
     if board.notes:
         lines += ["", "## Notes", "", *(f"- {text.markdown(note.text)}" for note in board.notes)]
+    if board.conditions:
+        lines += ["", "## Conditions of measurement", ""]
+        lines += _table(
+            ["condition", "value"], [False, False], [[n, text.markdown(value)] for n, value in board.conditions]
+        )
     lines += ["", "## Columns", ""]
-    lines += [f"- **{c.title}**: {text.markdown(c.doc)}{f' ({c.unit})' if c.unit else ''}" for c in board.columns]
+    lines += _table(
+        ["column", "unit", "meaning"],
+        [False, False, False],
+        [[c.title, c.unit, text.markdown(c.doc)] for c in board.columns if c.key not in {"recipe", "backbone", "task"}],
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -75,19 +107,23 @@ def _table(head: Sequence[str], right: Sequence[bool], body: Sequence[Sequence[s
     return ["| " + " | ".join(cells) + " |" for cells in (head, rule, *body)]
 
 
-def _rows(columns: Sequence[Column], group: Group) -> list[str]:
-    columns = [
-        c
-        for c in columns
-        if c.key not in IN_TITLE and any(r.cells[c.key].value is not None or r.cells[c.key].mark for r in group.rows)
+def _rows(board: Leaderboard, group: Group, keys: Sequence[str]) -> list[str]:
+    """The rows that have any of these columns; nothing where none has."""
+    columns = shown_columns(board, group, keys)
+    if not columns:
+        return []
+    body = [
+        [text.markdown(row.label), *(_markdown_cell(column, column.cells[i]) for column in columns)]
+        for i, row in enumerate(group.rows)
+        if "score" in keys or any(column.cells[i].value is not None for column in columns)
     ]
-    body = [[_markdown_cell(row, c) for c in columns] for row in group.rows]
-    return _table([c.title for c in columns], [bool(c.unit) for c in columns], body)
+    titles = {c.key: c.title for c in board.columns} | {VERDICTS: "pairs"}
+    heads = ["strategy", *(titles[c.key] for c in columns)]
+    return _table(heads, [False, *(c.right for c in columns)], body)
 
 
-def _markdown_cell(row: Row, column: Column) -> str:
-    cell = row.cells[column.key]
-    shown = cell.text if column.unit else text.markdown(cell.text)  # numbers have nothing in them to escape
+def _markdown_cell(column: Shown, cell: Cell) -> str:
+    shown = text.markdown(cell.text) if column.key in {"worst_pair", "selection"} else cell.text
     return f"**{shown}**" if cell.tone == "good" and column.key == "gain" else shown
 
 
@@ -99,11 +135,10 @@ def _matrix(matrix: Matrix, points: bool) -> list[str]:
         for j in range(len(names)):
             state, mean = str(matrix.state[i, j]), float(matrix.mean[i, j])
             shown = text.number(100 * mean if points else mean, 1 if points else 3, signed=True)
-            mark = {"helps": " ▲", "hurts": " ▼"}.get(str(matrix.verdict[i, j]), "")
-            cells.append(shown + mark if state == "measured" else {"missing": "✗", "none": "·"}[state])
+            mark = MARKS[str(matrix.verdict[i, j])] if math.isfinite(float(matrix.low[i, j])) else ""
+            cells.append(f"{shown} {mark}".strip() if state == "measured" else {"missing": "✗", "none": "–"}[state])
         body.append([text.markdown(source) or "(no source)", *cells])
-    title = f"Gain of {text.markdown(matrix.strategy)} (▲ helps, ▼ hurts, · no such pair, ✗ missing):"
-    return [title, "", *_table(["source \\ target", *names], [False, *(True for _ in names)], body)]
+    return _table([text.markdown(matrix.strategy), *names], [False, *(True for _ in names)], body)
 
 
 # ---- CSV, JSON, Parquet --------------------------------------------------------------------------
@@ -130,6 +165,7 @@ def to_json(board: Leaderboard) -> str:
         ],
         "groups": [_json_group(board, group) for group in board.groups],
         "notes": [note._asdict() for note in board.notes],
+        "conditions": dict(board.conditions),
     }
     return json.dumps(data, indent=1, allow_nan=False) + "\n"
 
@@ -141,6 +177,8 @@ def _json_group(board: Leaderboard, group: Group) -> dict[str, Any]:
         "pairs_compared": group.pairs_compared,
         "pairs_planned": group.pairs_planned,
         "lacking": dict(group.lacking),
+        "against": group.against or None,
+        "inapplicable": dict(group.inapplicable),
         "rows": [
             {
                 "reference": row.reference,

@@ -5,7 +5,7 @@ Dimension key:  Q pairs  S sources  T targets
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,6 +54,10 @@ class Group:
     """For each strategy that kept cells out of the comparison, how many it lacked."""
     disjoint: bool
     """No cell is common to all rows, so each is averaged over its own."""
+    against: str = ""
+    """The reference that gains are measured against."""
+    inapplicable: Mapping[str, str] = field(default_factory=dict)
+    """Strategies that the task does not suit, and why: all their trials were skipped, and they have no row."""
 
     @property
     def title(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,13 +11,14 @@ import numpy as np
 from tlbench.leaderboard.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Sequence, Set
 
     from tlbench.leaderboard.model import Group
     from tlbench.leaderboard.pairing import Pairing
     from tlbench.leaderboard.table import Table
 
 WORDS = {"oom": "out of memory", "parent_failed": "without the source model they start from"}
+NAMES = 8
 REASONS = 10
 """So many different reasons are listed; the rest are counted."""
 
@@ -38,7 +40,8 @@ def notes(table: Table, pairing: Pairing, groups: Sequence[Group], common: bool)
         said.append(Note("empty", "No trials, so nothing to compare."))
     for group in groups:
         said += _compared(group, common)
-    said += _not_ok(table)
+    said += _inapplicable(groups)
+    said += _not_ok(table, {(g.task, g.backbone, label) for g in groups for label in g.inapplicable})
     said += _ok_but(table, pairing)
     said += _precision(groups)
     rows = [row for group in groups for row in group.rows]
@@ -70,23 +73,63 @@ def _compared(group: Group, common: bool) -> list[Note]:
     ]
 
 
-def _not_ok(table: Table) -> list[Note]:
-    """Missing, failed and skipped trials, counted by status, strategy and reason; the most frequent first."""
-    counts: Counter[tuple[str, str, str]] = Counter()
-    labels = table.axes["strategy"].labels
-    for i in np.flatnonzero(table.status != "ok"):
-        name = "source training" if table.source_model[i] else labels[table.codes["strategy"][i]]
-        counts[str(table.status[i]), name, table.reason[i]] += 1
+def _inapplicable(groups: Sequence[Group]) -> list[Note]:
+    """One note a task: the strategies that it does not suit, by what they lack there."""
+    by_task: dict[str, dict[str, dict[str, None]]] = {}
+    for group in groups:
+        for label, reason in group.inapplicable.items():
+            by_task.setdefault(group.task, {}).setdefault(_lack(reason), {})[label] = None
+    return [
+        Note(
+            "skipped",
+            f"Not applicable to {clean(task)}: "
+            + "; ".join(f"{_names(list(labels))}{f' ({lack})' if lack else ''}" for lack, labels in lacks.items()),
+        )
+        for task, lacks in by_task.items()
+    ]
+
+
+def _lack(reason: str) -> str:
+    """A reason in brief: of ``strategy 'x' needs target, which task 'y' does not offer (...)`` what it needs."""
+    first = clean(reason.strip().splitlines()[0]) if reason.strip() else ""
+    needs = re.fullmatch(r"strategy '.*?' (needs .+?), which task .*", first)
+    return needs[1] if needs else first[:160]
+
+
+def _not_ok(table: Table, inapplicable: Set[tuple[str, str, str]]) -> list[Note]:
+    """Missing, failed and skipped trials, counted by status, reason and strategy; the most frequent first."""
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    axes = [(table.axes[a].labels, table.codes[a]) for a in ("task", "backbone", "strategy")]
+    several = len(set(table.codes["recipe"].tolist())) > 1
+    recipes, recipe = table.axes["recipe"].labels, table.codes["recipe"]
+    for i in np.flatnonzero(table.status != "ok").tolist():
+        task, backbone, name = (labels[codes[i]] for labels, codes in axes)
+        if table.source_model[i]:
+            name = "source training"
+        elif table.status[i] == "skipped" and inapplicable:
+            label = f"{name} · {recipes[recipe[i]]}" if several else name
+            if (task, backbone, label) in inapplicable or (task, backbone, name) in inapplicable:
+                continue
+        counts.setdefault((str(table.status[i]), table.reason[i]), Counter())[name] += 1
     said = []
-    for (status, name, reason), n in counts.most_common(REASONS):
+    most = sorted(counts.items(), key=lambda item: -item[1].total())
+    for (status, reason), names in most[:REASONS]:
         kind = status if status in {"missing", "skipped"} else "failed"
         first = clean(reason.strip().splitlines()[0])[:160] if reason.strip() else ""
         why = f": {first}" if first else " (no record yet)" if status == "missing" else ""
-        said.append(Note(kind, f"{n} {WORDS.get(status, status)}: {clean(name)}{why}"))
-    rest = sum(counts.values()) - sum(n for _, n in counts.most_common(REASONS))
+        said.append(Note(kind, f"{names.total()} {WORDS.get(status, status)}: {_counted(names)}{why}"))
+    rest = sum(names.total() for _, names in most[REASONS:])
     if rest:
         said.append(Note("failed", f"{rest} more trials without a result, for other reasons."))
     return said
+
+
+def _counted(names: Counter[str]) -> str:
+    """``a 3, b 2``; of one name no count, of many those that lack most."""
+    if len(names) == 1:
+        return clean(next(iter(names)))
+    shown = ", ".join(f"{clean(name)} {n}" for name, n in names.most_common(NAMES))
+    return shown + (f" and {len(names) - NAMES} others" if len(names) > NAMES else "")
 
 
 def _ok_but(table: Table, pairing: Pairing) -> list[Note]:

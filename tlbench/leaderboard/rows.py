@@ -12,9 +12,9 @@ import numpy as np
 
 from tlbench.leaderboard.columns import COLUMNS, Pairs, Sample
 from tlbench.leaderboard.model import Group, Row
-from tlbench.leaderboard.pairing import CEILING, Pairing, joint
+from tlbench.leaderboard.pairing import CEILING, FLOOR, Pairing, joint
 from tlbench.leaderboard.resampling import Block, bootstrap, gap, ranges
-from tlbench.leaderboard.statistics import Floats, Ints, student_intervals, verdicts
+from tlbench.leaderboard.statistics import Estimate, Floats, Ints, student_intervals, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,6 +74,7 @@ def assemble(table: Table, pairing: Pairing, selected: Sequence[Selection]) -> t
             )
         )
     gains, gaps = bootstrap(blocks, step, mean, low, high)
+    _ends_of_the_gap(table, selected, gaps)
 
     member_rows = np.argsort(row, kind="stable")
     member_edges = np.searchsorted(row[member_rows], np.arange(offsets[-1] + 1))
@@ -133,6 +134,20 @@ def assemble(table: Table, pairing: Pairing, selected: Sequence[Selection]) -> t
     return tuple(groups)
 
 
+def _ends_of_the_gap(table: Table, selected: Sequence[Selection], gaps: list[Estimate]) -> None:
+    """By definition the floor has closed none of the gap and the ceiling all of it, where there is a gap to close."""
+    offset = 0
+    for s in selected:
+        names = [table.axes["strategy"].names[c] for c in table.codes["strategy"][s.first]]
+        recipes = table.codes["recipe"][s.first].tolist()
+        known = {recipes[i] for i, name in enumerate(names) if name == FLOOR and np.isfinite(gaps[offset + i].value)}
+        for i, name in enumerate(names):
+            if name in (FLOOR, CEILING):
+                clear = recipes[i] in known and s.usable[s.row == i].any()
+                gaps[offset + i] = Estimate(float(name == CEILING)) if clear else Estimate()
+        offset += len(names)
+
+
 def _labels(table: Table, trial: int, several_recipes: bool) -> dict[str, str]:
     labels = {a: table.axes[a].labels[table.codes[a][trial]] for a in ("strategy", "backbone", "task", "recipe")}
     selection = table.axes["recipe"].params[table.codes["recipe"][trial]].get("selection", "")
@@ -169,15 +184,23 @@ def _group(table: Table, pairing: Pairing, selection: Selection, rows: list[Row]
         _, first = np.unique(codes, return_index=True)
         return tuple(table.axes[axis].labels[c] for c in codes[np.sort(first)] if c >= 0)
 
+    ran = np.bincount(selection.row, table.status[selection.members] != "skipped", minlength=len(rows)) > 0
+    aside = {r.label: table.reason[selection.first[i]] for i, r in enumerate(rows) if not ran[i]}
+    main_label = next((r.strategy for r in main), "")
+    sources, targets = labels("source"), labels("target")
+    if set(sources) <= set(targets):  # down and across in one order
+        sources = tuple(t for t in targets if t in sources)
     lacking = {rows[r].label: n for r, n in sorted(selection.lacking.items(), key=lambda item: -item[1])}
     return Group(
         rows[0].task,
         rows[0].backbone,
-        tuple(sorted(rows, key=place)),
-        labels("source"),
-        labels("target"),
+        tuple(sorted((r for r in rows if r.label not in aside), key=place)),
+        sources,
+        targets,
         selection.pairs_compared,
         selection.pairs_planned,
         lacking,
         selection.disjoint,
+        main_label,
+        aside,
     )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tlbench.api.records import Record, Status
 from tlbench.api.trials import Choice, Trial
+from tlbench.leaderboard.conditions import conditions
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -67,6 +68,8 @@ class Table:
     device: Ints
     curve_steps: Floats
     curve_scores: Floats
+    conditions: tuple[tuple[str, str], ...] = ()
+    """With what, where and when it was measured: names and texts for people, as in ``conditions.py``."""
 
     def __len__(self) -> int:
         return len(self.seed)
@@ -89,7 +92,8 @@ def columnar(
         if old is None or record.status is Status.OK or old.status is not Status.OK:
             best[record.key] = record
     waiting = {t.key: t for t in planned if t.key not in best}
-    kept = list(best.values())
+    place = {t.key: i for i, t in enumerate(planned)}
+    kept = sorted(best.values(), key=lambda r: place.get(r.key, len(place)))  # as planned, not as they came in
     chosen = metric or _default_metric(kept)
     sign = 1.0 if higher_is_better else -1.0
     trials: list[Mapping[str, Any]] = [r.trial for r in kept] + [t.to_json() for t in waiting.values()]
@@ -150,6 +154,7 @@ def columnar(
         device=np.array(device, dtype=np.int64),
         curve_steps=curve_steps,
         curve_scores=sign * curve_scores,
+        conditions=conditions([r for r in kept if r.status is Status.OK], chosen, tuple(devices)),
     )
 
 

@@ -1,6 +1,6 @@
-"""The board in a terminal: a table for each group, then gains by source and target, then the notes.
+"""The board in a terminal: a few tables for each group, then gains by source and target, then the notes.
 
-Everything is said in signs and words; colour only adds to them. What has no room is left out whole, and named.
+Everything is said in signs and words; colour only adds to them. Nothing is left out: what has no room stands below.
 """
 
 from __future__ import annotations
@@ -13,7 +13,21 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from tlbench.leaderboard.text import clean, number
+from tlbench.leaderboard.layout import (
+    GAP,
+    LEGEND,
+    MARKS,
+    NAMES,
+    VERDICTS,
+    WIDEST_NAME,
+    Part,
+    Shown,
+    chosen_rows,
+    folded,
+    parts,
+    shorten,
+)
+from tlbench.leaderboard.text import NONE, clean, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,119 +35,95 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from tlbench.leaderboard.board import Leaderboard
-    from tlbench.leaderboard.columns import Cell, Column
+    from tlbench.leaderboard.columns import Cell
     from tlbench.leaderboard.model import Group, Matrix, Row
 
 TONES = {"good": "green", "bad": "red", "": ""}
-IN_TITLE = frozenset({"task", "backbone"})
-WIDEST_NAME = 28
-LEGEND = "▲ helps   ▼ hurts   no mark: undecided   · no such pair   ✗ missing"
+COUNTS = {"▲": "green", "▼": "red", "·": ""}
+MOST_MATRICES = 6
+TALL = 24
+"""So many lines of matrices a group, and never fewer than two matrices below each other."""
+NARROWEST, WIDEST = 8, 14
+"""The width of a target's column in a matrix."""
 
 
-def board_renderables(board: Leaderboard, width: int = 100, *, matrices: int = 2) -> list[RenderableType]:
+def board_renderables(board: Leaderboard, width: int = 100, *, matrices: int = MOST_MATRICES) -> list[RenderableType]:
     """The board for a terminal of so many columns, ready for ``Console.print``.
 
-    At most ``matrices`` source × target matrices a group: that of the best row, then those that hurt most.
+    At most ``matrices`` source × target matrices a group, and fewer where they are tall: all in their order where
+    there is room, else that of the best row and those that hurt most.
     """
     out: list[RenderableType] = []
-    dropped: dict[str, None] = {}
-    for group in board.groups:
-        fitting = fitting_columns(board, group, width)
-        dropped.update(
-            (c.title, None) for c in board.columns if c not in fitting and _says(c, group) and c.key != "selection"
-        )
-        out += [_heading(board, group), _group_table(group, fitting), Text()]
-        if matrices:
-            out += gain_matrices(board, group, width, matrices)
-    if dropped:
-        names = ", ".join(dropped)
-        out.append(Text(f"No room at {width} columns for: {names}. A wider terminal and the files have them.", "dim"))
+    marked = False
+    for group in (g for g in board.groups if g.rows):
+        out += [_heading(board, group)]
+        for part in parts(board, group, width):
+            out += [*([Text(part.title, "dim italic")] if part.title else []), _part_table(part, width), Text()]
+            marked = marked or any(c.key == VERDICTS for c in part.columns)
+        shown = gain_matrices(board, group, width, matrices)
+        marked = marked or bool(shown)
+        out += shown
+    if marked:
+        out += [Text(LEGEND, "dim"), Text()]
     if board.notes:
-        out.append(_notes(board))
+        out += [_notes(board), Text()]
+    if board.conditions:
+        out.append(Text.assemble(*(clean(line) + "\n" for line in _conditions(board)), style="dim"))
     return out
 
 
-def fitting_columns(board: Leaderboard, group: Group, width: int) -> list[Column]:
-    """The columns that say something about this group and fit, the most important first to be chosen."""
-    candidates = [c for c in board.columns if _says(c, group) and not (c.key == "selection" and _one_rule(group))]
-    chosen: set[str] = set()
-    left = width
-    for column in sorted(candidates, key=lambda c: c.rank):
-        need = _width(column, group) + 2
-        if column.rank == 0 or need <= left:
-            chosen.add(column.key)
-            left -= need
-    return [c for c in candidates if c.key in chosen]
-
-
-def _one_rule(group: Group) -> bool:
-    """Whether one selection rule chose all results; the heading says which."""
-    return len({row.selection for row in group.rows}) == 1
-
-
-def _says(column: Column, group: Group) -> bool:
-    return column.key not in IN_TITLE and any(r.cells[column.key].value is not None for r in group.rows)
-
-
-def _width(column: Column, group: Group) -> int:
-    texts = _aligned(column, [r.cells[column.key] for r in group.rows])
-    widest = max((cell_len(t) for t in texts), default=0)
-    title = max(cell_len(word) for word in (column.heading or column.title).split())
-    return max(min(widest, WIDEST_NAME) if not column.unit else widest, title)
-
-
-def _aligned(column: Column, cells: Sequence[Cell]) -> list[str]:
-    """Values under values and intervals under intervals."""
-    if not column.interval:
-        return [c.text for c in cells]
-    parts = [c.text.partition(" [") for c in cells]
-    values = max((cell_len(value) for value, bracket, _ in parts if bracket), default=0)
-    lows = max((cell_len(rest.partition(", ")[0]) for _, bracket, rest in parts if bracket), default=0)
-    highs = max((cell_len(rest.partition(", ")[2]) for _, bracket, rest in parts if bracket), default=0)
-    out = []
-    for value, bracket, rest in parts:
-        low, _, high = rest.partition(", ")
-        spread = f" [{low.rjust(lows)}, {high.rjust(highs)}" if bracket else ""
-        out.append(value.rjust(values) + spread)
-    widest = max((cell_len(t) for t in out), default=0)
-    return [t.ljust(widest) for t in out]
-
-
 def _heading(board: Leaderboard, group: Group) -> Text:
-    unit = f"{board.metric}, in points (× 100)" if board.points else board.metric
+    unit = f"{board.metric} × 100" if board.points else board.metric
     compared = f"{group.pairs_compared} of {group.pairs_planned} pairs compared"
-    rule = f" · result: {clean(group.rows[0].selection)}" if _one_rule(group) and group.rows[0].selection else ""
-    return Text.assemble((clean(group.title), "bold"), "\n", (f"{clean(unit)} · {compared}{rule}", "dim"))
+    rules = {row.selection for row in group.rows}
+    rule = f" · result: {clean(group.rows[0].selection)}" if len(rules) == 1 and group.rows[0].selection else ""
+    against = f" · gain over {clean(group.against)}" if group.against else ""
+    return Text.assemble((clean(group.title), "bold"), "\n", (f"{clean(unit)}{against} · {compared}{rule}", "dim"))
 
 
-def _group_table(group: Group, columns: Sequence[Column]) -> Table:
+def _part_table(part: Part, width: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim bold", show_edge=False)
-    texts = {}
-    for column in columns:
-        texts[column.key] = _aligned(column, [r.cells[column.key] for r in group.rows])
-        width = _width(column, group)
-        title = column.title if cell_len(column.title) <= width else "\n".join((column.heading or column.title).split())
+    others = sum(c.width + GAP for c in part.columns[1:])
+    tall = max(column.heading.count("\n") for column in part.columns)
+    for i, column in enumerate(part.columns):
         table.add_column(
-            Text(title),
-            justify="right" if column.unit and not column.interval else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            width=width,
-            vertical="bottom",
+            Text("\n" * (tall - column.heading.count("\n")) + column.heading),
+            justify="right" if column.right else "left",
+            overflow="fold",
+            width=column.width if i else max(8, min(column.width, width - others)),
         )
-    for i, row in enumerate(group.rows):
-        table.add_row(*(_cell(row, c, texts[c.key][i]) for c in columns), style="dim" if row.reference else "")
+    for i, row in enumerate(part.rows):
+        style = "dim" if row.reference else ""
+        cells = [_cell(row, column, i) for column in part.columns]
+        for at, column in enumerate(part.columns):
+            if column.key in NAMES:
+                cells[at] = Text(folded(column.texts[i], table.columns[at].width or WIDEST_NAME), cells[at].style)
+        table.add_row(*cells, style=style)
     return table
 
 
-def _cell(row: Row, column: Column, shown: str) -> Text:
-    cell = row.cells[column.key]
+def _cell(row: Row, column: Shown, at: int) -> Text:
+    cell, shown = column.cells[at], column.texts[at]
+    if column.key == VERDICTS:
+        return _counts(cell, shown)
     style = TONES[cell.tone]
     if column.key == "strategy" and not row.reference:
         style = "bold"
     if cell.mark and column.key == "selection":
         style = "yellow"
     return Text(shown, style=style)
+
+
+def _counts(cell: Cell, shown: str) -> Text:
+    """Each count in the colour of its mark, a count of none dim."""
+    out = Text(shown)
+    if cell.value is not None:
+        start = 0
+        for end, mark in ((i, c) for i, c in enumerate(shown) if c in COUNTS):
+            none = shown[start:end].strip() == "0"
+            out.stylize("dim" if none else COUNTS[mark], start, end + 1)
+            start = end + 1
+    return out
 
 
 def _notes(board: Leaderboard) -> Table:
@@ -146,43 +136,96 @@ def _notes(board: Leaderboard) -> Table:
     return table
 
 
+def _conditions(board: Leaderboard) -> list[str]:
+    """Where and with what it was measured, on a line or two."""
+    said = dict(board.conditions)
+    lines = [[said.get("device"), said.get("seeds"), said.get("when")], [said.get("software")]]
+    return [" · ".join(s for s in line if s) for line in lines if any(line)]
+
+
 # ---- source × target -----------------------------------------------------------------------------
 
 
-def gain_matrices(board: Leaderboard, group: Group, width: int, most: int) -> list[RenderableType]:
-    """The matrices of the best row and of those that hurt most, on one scale of colour."""
-    rows = [r for r in group.rows if not r.reference and len(r.pairs.mean) and any(r.pairs.source)]
-    if not rows or len(group.targets) * len(group.sources) < 2:
+def gain_matrices(board: Leaderboard, group: Group, width: int, most: int = MOST_MATRICES) -> list[RenderableType]:
+    """The matrices of a group side by side, on one scale of colour."""
+    all_rows = chosen_rows(group, len(group.rows))
+    if not all_rows or not most:
         return []
-    worst_first = sorted(rows[1:], key=lambda r: float(r.pairs.mean.min()))
-    shown = [board.matrix(group, r.label) for r in (rows[:1] + worst_first)[:most]]
+    matrix = board.matrix(group, all_rows[0].label)
+    natural = max([NARROWEST, *(cell_len(clean(t)) + 2 for t in matrix.targets)])
+    column = min(natural, WIDEST)
+    first = _first(matrix)
+    while column > NARROWEST + 1 and (width - first + GAP) // (len(matrix.targets) * column + GAP) < len(all_rows):
+        column -= 1
+    beside = max(1, (width - first + GAP) // (len(matrix.targets) * column + GAP))
+    lines = max(2, TALL // (len(matrix.sources) + 3))
+    rows = chosen_rows(group, min(most, lines * beside))
+    shown = [board.matrix(group, r.label) for r in rows]
     largest = max((float(abs(m.mean[m.state == "measured"]).max()) for m in shown), default=0.0)
-    out: list[RenderableType] = []
-    for matrix in shown:
-        out.append(Text.assemble("gain of ", (clean(matrix.strategy), "bold"), ", sources down, targets across"))
-        out += [*matrix_tables(matrix, largest, width, points=board.points), Text()]
-    return [*out[:-1], Text(LEGEND, "dim"), Text()]
+    left_out = f", {len(rows)} of {len(all_rows)} strategies" if len(rows) < len(all_rows) else ""
+    out: list[RenderableType] = [Text(f"gain by source (down) and target (across){left_out}", "dim italic")]
+    if first + len(matrix.targets) * column > width:  # too wide for one line: each in blocks
+        for m in shown:
+            out.append(Text(clean(m.strategy), "bold"))
+            out += matrix_tables(m, largest, width, points=board.points)
+            out.append(Text())
+        return out
+    for start in range(0, len(shown), beside):
+        out += [_side_by_side(shown[start : start + beside], first, column, largest, board.points), Text()]
+    return out
+
+
+def _first(matrix: Matrix) -> int:
+    return max(map(cell_len, shorten([s or "(no source)" for s in matrix.sources], 20))) + GAP
+
+
+def _side_by_side(matrices: Sequence[Matrix], first: int, column: int, largest: float, points: bool) -> Table:
+    """The sources once, and then each strategy's targets below its name."""
+    grid = Table.grid(padding=(0, GAP, 0, 0), pad_edge=False)
+    names = Table.grid(padding=0)
+    names.add_column(width=first - GAP, no_wrap=True)
+    for name in ["", "", *shorten([s or "(no source)" for s in matrices[0].sources], first - GAP)]:
+        names.add_row(Text(name))
+    tables = [names]
+    for matrix in matrices:
+        wide = column * len(matrix.targets)
+        own = Table.grid(padding=0)
+        own.add_column(width=wide, no_wrap=True)
+        own.add_row(Text(shorten([matrix.strategy], wide)[0], "bold"))
+        own.add_row(Text("".join(_centred(t, column) for t in shorten(matrix.targets, column - 1)), "dim"))
+        for i in range(len(matrix.sources)):
+            line = (_gain(matrix, i, j, column, largest, points) for j in range(len(matrix.targets)))
+            own.add_row(Text.assemble(*line))
+        tables.append(own)
+    for table in tables:
+        grid.add_column(width=sum(c.width or 0 for c in table.columns), no_wrap=True)
+    grid.add_row(*tables)
+    return grid
+
+
+def _centred(name: str, width: int) -> str:
+    spare = width - cell_len(name)
+    return " " * (spare // 2) + name + " " * (spare - spare // 2)
 
 
 def matrix_tables(matrix: Matrix, largest: float, width: int, *, points: bool = True) -> list[Table]:
     """Sources down, targets across, as many tables as the width asks for; backgrounds scaled to ``largest``."""
-    names = [clean(s) or "(no source)" for s in matrix.sources]
-    first = min(max(map(cell_len, names)), 20) + 2
+    first = _first(matrix)
+    names = shorten([s or "(no source)" for s in matrix.sources], first - GAP)
     count = len(matrix.targets)
-    natural = min(max([8, *(cell_len(clean(t)) + 2 for t in matrix.targets)]), 20)
+    natural = min(max([NARROWEST, *(cell_len(clean(t)) + 2 for t in matrix.targets)]), 20)
     # All in one table where that only shortens names; else as many of the same width as it takes.
-    column = min(natural, max(10 if count * 10 > width - first else 8, (width - first) // count))
+    column = min(natural, max(10 if count * 10 > width - first else NARROWEST, (width - first) // count))
     blocks = math.ceil(count / max(1, (width - first) // column))
     each = math.ceil(count / blocks)
+    targets = shorten(matrix.targets, column - 1)
     tables = []
     for start in range(0, count, each):
         block = range(start, min(start + each, count))
         table = Table(box=None, pad_edge=False, padding=0, header_style="dim")
-        table.add_column(Text(""), width=first, no_wrap=True, overflow="ellipsis")
+        table.add_column(Text(""), width=first, no_wrap=True)
         for j in block:
-            header = Text(clean(matrix.targets[j]))
-            header.truncate(column - 1, overflow="ellipsis")
-            table.add_column(header, width=column, justify="center", no_wrap=True)
+            table.add_column(Text(targets[j]), width=column, justify="center", no_wrap=True)
         for i, name in enumerate(names):
             table.add_row(Text(name), *(_gain(matrix, i, j, column, largest, points) for j in block))
         tables.append(table)
@@ -191,11 +234,12 @@ def matrix_tables(matrix: Matrix, largest: float, width: int, *, points: bool = 
 
 def _gain(matrix: Matrix, i: int, j: int, width: int, largest: float, points: bool) -> Text:
     if matrix.state[i, j] != "measured":
-        return Text({"missing": "✗", "none": "·"}[str(matrix.state[i, j])].center(width), "dim")
+        return Text({"missing": "✗", "none": NONE}[str(matrix.state[i, j])].center(width), "dim")
     mean = float(matrix.mean[i, j])
-    mark = {"helps": "▲", "hurts": "▼"}.get(str(matrix.verdict[i, j]), " ")
+    judged = math.isfinite(float(matrix.low[i, j]))
+    mark = MARKS[str(matrix.verdict[i, j])] if judged else " "
     shown = number(100 * mean if points else mean, 1 if points else 3, signed=True)
-    return Text(f"{shown:>{width - 4}} {mark}".ljust(width), style=_background(mean, largest))
+    return Text(f"{shown:>{width - 3}} {mark}".ljust(width), style=_background(mean, largest))
 
 
 def _background(mean: float, largest: float) -> str:

@@ -69,7 +69,7 @@ def plan_table(plan: Plan, estimate: Estimate) -> RenderableType:
     counts = _counts(plan, plan.trials)
     head = Text.assemble(
         (plan.suite, "bold"),
-        f": {len(trials):,} trials and {len(models):,} shared source models; ",
+        f": {len(trials):,} trials and {len(models):,} shared source models;\n",
         (f"{counts['run']:,} to run", "bold"),
         f", {counts['done']:,} already there, {counts['skip']:,} skipped",
     )

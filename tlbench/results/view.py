@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from tlbench.api.records import Record, Status
 from tlbench.api.trials import Trial
+from tlbench.discovery.checks import printable
 
 if TYPE_CHECKING:
     from tlbench.results.store import RunFolder
@@ -55,19 +56,44 @@ def status_view(run: RunFolder, *, trials: bool = False) -> RenderableType:
             example = next(e for e in state["ended"] if (e["status"], e["reason"]) == (status, reason))
             style = STYLES.get(Status(status), "red")
             parts.append(
-                f"[{style}]{status}[/] ×{count}  {escape(reason)}\n"
-                f"    [dim]e.g. {example['key'][:12]}  {escape(example['title'])}[/]"
+                f"[{style}]{status}[/] ×{count}  {escape(printable(reason))}\n"
+                f"    [dim]e.g. {example['key'][:12]}  {escape(printable(example['title']))}[/]"
             )
     if trials:
-        table = Table("key", "status", "score", "trial", box=None, padding=(0, 2, 0, 0))
-        for record in run.records().values():
-            style = STYLES.get(record.status, "red")
-            table.add_row(
-                record.key[:12], Text(record.status, style), _score(record), Text(Trial.from_json(record.trial).title)
-            )
-        parts += ["", table]
-    parts += [f"[yellow]note[/] {escape(problem)}" for problem in state["problems"]]
+        parts += _trials(list(run.records().values()))
+    parts += [f"[yellow]note[/] {escape(printable(problem))}" for problem in state["problems"]]
     return Group(*parts)
+
+
+def _trials(records: Sequence[Record]) -> Iterator[RenderableType]:
+    """A line for every record, in a table for each task, backbone and recipe."""
+    tables: dict[str, list[tuple[Record, Trial]]] = {}
+    for record in records:
+        trial = Trial.from_json(record.trial)
+        task = "source training" if trial.kind == "source-model" else trial.task.label
+        axes = [task, trial.backbone.label, *([trial.recipe.label] if trial.recipe.label != trial.recipe.name else [])]
+        tables.setdefault(" · ".join(axes), []).append((record, trial))
+    for title, rows in tables.items():
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+        for name in ("key", "status"):
+            table.add_column(name, no_wrap=True)
+        for name in ("score", "time", "seed"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for name in ("strategy", "source", "target"):
+            table.add_column(name, overflow="fold")
+        for record, trial in rows:
+            total = record.clocks.get("total")
+            names = (trial.strategy.label, trial.source.label if trial.source else "–", trial.target.label)
+            table.add_row(
+                record.key[:12],
+                Text(record.status, STYLES.get(record.status, "red")),
+                _score(record) or "–",
+                _seconds(total) if total is not None else "–",
+                str(trial.seed),
+                *(Text(printable(name)) for name in names),
+            )
+        yield Text(f"\n{printable(title)}", "dim italic")
+        yield table
 
 
 def _score(record: Record) -> str:
@@ -84,55 +110,130 @@ def sparkline(values: Sequence[float]) -> str:
 
 
 def trial_view(record: Record, run: RunFolder) -> RenderableType:
-    """Everything about one trial."""
+    """Everything about one trial: what came of it, what it cost, what it was, and where it ran."""
     trial = Trial.from_json(record.trial)
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-
-    def row(name: str, value: object) -> None:
-        if value not in (None, "", {}, ()):
-            table.add_row(name, Text(str(value)))
-
-    row("trial", trial.title)
-    row("key", record.key)
-    table.add_row("status", Text(record.status, STYLES.get(record.status, "red")))
-    row("reason", record.reason)
-    for pool, scores in record.metrics.items():
-        row(f"scores on {pool}", _pairs(scores, "{:.4f}"))
-    if record.curve:
-        curve = record.curve
-        row(f"curve of {curve['metric']}", f"{sparkline(curve['scores'])}  on {curve['examples']} examples")
-        row("  at steps", "  ".join(f"{s}: {v:.3f}" for s, v in zip(curve["steps"], curve["scores"], strict=True)))
-        row("  selected step", curve["selected"])
-    for name, values in (record.losses or {}).items():
-        if name != "steps":
-            known = [v for v in values if v is not None]
-            row(f"loss {name}", f"{sparkline(known)}  {known[0]:.4g} → {known[-1]:.4g}")
-    row("seconds", _pairs(record.clocks, "{:.2f}"))
-    for name, rate in (record.throughput or {}).items():
-        row(f"{name}" if name == "latency_ms" else f"{name} examples/s", _pairs(rate or {}, "{:.4g}"))
-    row("memory in MiB", _pairs({k: v / 2**20 for k, v in record.memory.items() if v}, "{:.0f}"))
-    row("cost", _flat(record.cost))
-    for axis in ("source", "target", "task", "strategy", "backbone", "recipe"):
-        choice = record.trial[axis]
-        if choice:
-            row(axis, f"{choice['label']}  {_flat({'name': choice['name'], **choice['params']})}")
-    row("seed", record.trial["seed"])
-    row("parents", ", ".join(record.trial["parents"]))
-    row("data", _flat(record.data))
-    row("seeds", _flat(record.seeds))
-    row("environment", _flat(record.environment))
-    row("weights", _flat(record.artifact or {}))
-    row("started, finished", f"{record.started}  {record.finished}")
-    row("resumed from step", record.resumed_from or None)
+    head = Text(printable(trial.title), "bold")
+    parts: list[RenderableType] = [head, _rows([("key", record.key), ("status", _status(record))])]
     log = run.log(record.key)
-    row("log", f"{log} ({log.stat().st_size} bytes)" if log.is_file() else None)
+    printed = f"{log} ({log.stat().st_size:,} bytes)" if log.is_file() and log.stat().st_size else None
+    git = record.environment.get("git") or {}
+    sections: dict[str, list[tuple[str, object]]] = {
+        "result": [*_results(record)],
+        "cost": [
+            ("time", "  ".join(f"{name} {_seconds(value)}" for name, value in record.clocks.items())),
+            *((_rate_name(name), _rate(name, rate)) for name, rate in (record.throughput or {}).items() if rate),
+            ("memory", "  ".join(f"{_words(n)} {v / 2**20:,.0f} MiB" for n, v in record.memory.items() if v)),
+            *((_words(name), _flat(value) if isinstance(value, Mapping) else _amount(value))
+              for name, value in record.cost.items()),
+        ],
+        "trial": [
+            *((axis, _choice(record.trial[axis])) for axis in AXES if record.trial[axis]),
+            ("seed", str(trial.seed)),
+            ("starts from", ", ".join(trial.parents)),
+            ("compared with", trial.reference),
+        ],
+        "data": [(_words(name), _flat(v) if isinstance(v, Mapping) else v) for name, v in record.data.items()],
+        "ran": [
+            ("when", _when(record)),
+            ("resumed from", f"step {record.resumed_from}" if record.resumed_from else None),
+            ("device", _flat(device) if isinstance(device := record.environment.get("device"), Mapping) else device),
+            ("software", "  ".join(f"{n} {v}" for n, v in (record.environment.get("versions") or {}).items())),
+            ("commit", f"{git.get('commit')}{' with local changes' if git.get('dirty') else ''}" if git else None),
+            ("system", record.environment.get("system")),
+            ("host", record.environment.get("host")),
+            ("random seeds", _flat(record.seeds)),
+            ("weights", _flat(record.artifact or {})),
+            ("printed", printed),
+        ],
+    }  # fmt: skip
+    for title, rows in sections.items():
+        if any(said not in _NOTHING for _, said in rows):
+            parts += [Text(f"\n{title}", "dim italic"), _rows(rows)]
+    return Group(*parts)
+
+
+AXES = ("source", "target", "task", "strategy", "backbone", "recipe")
+_NOTHING: tuple[object, ...] = (None, "", {}, ())
+
+
+def _rows(rows: Iterable[tuple[str, object]]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(style="bold", width=19, overflow="fold")
+    table.add_column(overflow="fold")
+    for name, said in rows:
+        if said not in _NOTHING:
+            table.add_row(
+                Text(printable(name)), said if isinstance(said, Text) else Text(printable(str(said), keep_spaces=True))
+            )
     return table
 
 
-def _pairs(values: Mapping[str, float], form: str) -> str:
-    return "  ".join(f"{k} {form.format(v)}" for k, v in values.items())
+def _status(record: Record) -> Text:
+    style = STYLES.get(record.status, "red")
+    reason = printable(record.reason, keep_spaces=True)
+    return Text(f"{record.status}: {reason}" if reason else str(record.status), style)
+
+
+def _results(record: Record) -> Iterator[tuple[str, object]]:
+    for pool, scores in record.metrics.items():
+        yield f"on {pool}", "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
+    if record.curve:
+        curve = record.curve
+        steps, scores = curve["steps"], curve["scores"]
+        name, of = f"curve of {curve['metric']}", f"on {curve['examples']:,} examples"
+        if len(steps) == 1:
+            yield name, f"one point, {scores[0]:.3f} {of}: nothing was trained"
+        else:
+            yield name, f"{sparkline(scores)}  {scores[0]:.3f} → {scores[-1]:.3f}, {of}"
+            yield "at step", "  ".join(f"{s}:{v:.3f}" for s, v in zip(steps, scores, strict=True))
+        yield "result of", f"step {curve['selected']}" if curve.get("selected") is not None else None
+    for name, values in (record.losses or {}).items():
+        known = [v for v in values if v is not None] if name != "steps" else []
+        if known:
+            title = name if name == "loss" else f"loss {name}"
+            yield title, f"{sparkline(known)}  {known[0]:.4g} → {known[-1]:.4g}"
+
+
+def _rate_name(name: str) -> str:
+    return "latency" if name == "latency_ms" else name
+
+
+def _rate(name: str, rate: Mapping[str, Any]) -> str:
+    if name == "latency_ms":
+        of = f", of {rate['n']} single examples" if "n" in rate else ""
+        return ", ".join(f"{k} {v:.3g} ms" for k, v in rate.items() if k != "n" and v is not None) + of
+    if rate.get("median") is None:
+        return _flat(rate)
+    quartiles = f", quartiles {rate['q25']:,.0f} and {rate['q75']:,.0f}" if {"q25", "q75"} <= set(rate) else ""
+    return f"{rate['median']:,.0f} examples/s{quartiles}" + (
+        f", {rate['windows']} windows" if "windows" in rate else ""
+    )
+
+
+def _amount(value: object) -> object:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _choice(choice: Mapping[str, Any]) -> str:
+    """The label, the plugin where the label is another name, and all parameters."""
+    named = choice["label"].startswith(choice["name"])
+    return f"{choice['label']}  {_flat(({} if named else {'name': choice['name']}) | dict(choice['params']))}".strip()
+
+
+def _when(record: Record) -> str:
+    times = [t.replace("T", " ").replace("+00:00", " UTC") for t in (record.started, record.finished) if t]
+    return " to ".join(times)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _seconds(value: float) -> str:
+    """``0.3 ms``, ``45 ms``, ``2.08 s``, ``154 s``"""
+    if value < 0.1:
+        return f"{1e3 * value:.2g} ms" if value < 0.01 else f"{1e3 * value:.0f} ms"
+    return f"{value:.2f} s" if value < 100 else f"{value:,.0f} s"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> str:
