@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from tlbench.api.records import Record, Status
+from tlbench.discovery.checks import printable
 
 if TYPE_CHECKING:
     from tlbench.api.trials import Plan, Trial
@@ -87,7 +88,7 @@ class LiveWatcher:
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=True)
 
     def begin(self, plan: Plan, expected: Estimate) -> None:
-        self._console.print(f"[bold]{escape(plan.suite)}[/]: {planned(plan, expected)}")
+        self._console.print(f"[bold]{escape(printable(plan.suite))}[/]: {planned(plan, expected)}")
         todo = [t for t in plan.todo if t.skip is None]
         self._left = _Remaining(len(todo), expected.seconds)
         self._bar = self._progress.add_task("trials", total=len(todo), left="")
@@ -105,11 +106,12 @@ class LiveWatcher:
         if record.status not in GOOD:
             style = "yellow" if record.status == Status.INTERRUPTED else "red"
             self._console.print(
-                f"[{style}]{record.status}[/] {escape(trial.title)}\n    {escape(record.reason)}", highlight=False
+                f"[{style}]{record.status}[/] {escape(printable(trial.title))}\n    {escape(printable(record.reason))}",
+                highlight=False,
             )
 
     def note(self, text: str) -> None:
-        self._console.print(f"[yellow]note[/] {escape(text)}", highlight=False)
+        self._console.print(f"[yellow]note[/] {escape(printable(text))}", highlight=False)
 
     def end(self, outcome: Outcome) -> None:
         self._console.print(summary(outcome))
@@ -120,7 +122,12 @@ class LiveWatcher:
     def _render(self) -> Group:
         now = time.monotonic()
         lines = [
-            Text(f"  {slot}  {title}  {duration(now - began)}", overflow="ellipsis", no_wrap=True, style="dim")
+            Text(
+                f"  {printable(slot)}  {printable(title)}  {duration(now - began)}",
+                overflow="ellipsis",
+                no_wrap=True,
+                style="dim",
+            )
             for slot, (title, began) in sorted(self._slots.items())
         ]
         return Group(self._progress, *lines)
@@ -161,7 +168,7 @@ class LineWatcher:
 
     def _say(self, text: str, *, always: bool = False) -> None:
         if always or not self._quiet:
-            print(text, file=self._stream, flush=True)
+            print(printable(text), file=self._stream, flush=True)
 
 
 class EventWatcher:

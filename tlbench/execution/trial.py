@@ -141,6 +141,7 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
         )
     with clocks.measure("training"):
         fitted = parts.strategy.fit(ctx)
+        tape.close()
     clocks.seconds["training"] = max(
         clocks.seconds["training"], tape.seconds
     )  # a resumed trial counts what came before

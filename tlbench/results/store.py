@@ -188,9 +188,9 @@ class Writer:
         line = to_line(record).encode()
         try:
             if self._file is None:
-                name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.urandom(4).hex()}.jsonl"
+                name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{time.time_ns() % 10**9:09d}.jsonl"
                 self._file = (self._path / "records" / name).open("ab", buffering=0)
-            end = self._file.tell()
+            end = os.fstat(self._file.fileno()).st_size
             try:
                 written = self._file.write(line)
                 if written != len(line):

@@ -136,8 +136,8 @@ class Checkpoints:
 
 def _snapshot(folder: Path, meta: dict[str, Any]) -> Snapshot:
     path = folder / Path(meta["file"]).name
-    if not path.is_file():
-        raise FileNotFoundError(path)
+    with safe_open(path, framework="pt"):
+        pass  # raises where the file is missing or not whole
     return Snapshot(meta["step"], meta["seconds"], meta["first"], meta["point"], None, path)
 
 

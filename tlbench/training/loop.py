@@ -67,13 +67,14 @@ def play(
 
     offset = tape.steps
     if (resumed := checkpoints.resume(phase.index, tape, optimizers, rng)) is not None:
-        begin, losses = resumed
+        begin, kept = resumed
+        losses = {name: [v.to(device) for v in values] for name, values in kept.items()}
     else:
         begin, losses = 0, {}
         tape.snapshot(
             first=True, point=offset in phase.points and not any(s.point and s.step == offset for s in tape.snapshots)
         )
-    window_first, window_seconds = begin, 0.0
+    window_first, window_seconds, counted = begin, 0.0, begin
     batches: dict[str, Any] = {}
     examples = sum(min(recipe.batch_size, len(streams[name])) for name in pools)
     clock = _now(device)
@@ -91,8 +92,8 @@ def play(
                 with cast():
                     terms = turn.loss(*[batches[name] for name in turn.on], step)
                 total = _add_up(terms, losses)
-                for o in mine:
-                    optimizers[o].zero_grad(set_to_none=True)
+                for parameter in trained:  # what zero_grad() does, without its bookkeeping
+                    parameter.grad = None
                 if several:  # nobody else's weights collect gradient
                     torch.autograd.backward(total, inputs=trained)
                 else:
@@ -111,14 +112,14 @@ def play(
             tape.steps = offset + done
             for name in pools:
                 per_step = min(recipe.batch_size, len(streams[name]))
-                tape.examples[name] = tape.examples.get(name, 0) + per_step * (done - window_first)
+                tape.examples[name] = tape.examples.get(name, 0) + per_step * (done - counted)
             if at_point or done == phase.steps:
                 tape.add_losses(losses, offset + window_first)
                 losses = {}
                 tape.windows.append(Window(done - window_first, examples * (done - window_first), window_seconds))
                 tape.snapshot(first=False, point=at_point)
-                window_seconds = 0.0
-            window_first = done
+                window_first, window_seconds = done, 0.0
+            counted = done
             if done < phase.steps and (checkpoints.due() or stop()):
                 checkpoints.save(phase.index, done, tape, optimizers, rng, losses)
                 if stop():

@@ -54,8 +54,13 @@ class Stream:
     def batch(self, step: int) -> Batch:
         """The batch of this step, scaled and augmented."""
         rows = self.rows(step)
-        x = {k: v[rows] for k, v in self._x.items()} if isinstance(self._x, Mapping) else self._x[rows]
+        # index_select: the same examples as x[rows], at half the cost of a small batch
+        x = (
+            self._x.index_select(0, rows)
+            if isinstance(self._x, Tensor)
+            else {name: part.index_select(0, rows) for name, part in self._x.items()}
+        )
         x = self._scale(x)
         if self._augment is not None:
             x = self._augment(x, step)
-        return Batch(x, None if self._y is None else self._y[rows])
+        return Batch(x, None if self._y is None else self._y.index_select(0, rows))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -91,7 +92,7 @@ class Tape:
 
     def snapshot(self, *, first: bool, point: bool) -> None:
         """Keep a copy of what is trained, as it is now."""
-        tensors = {name: t.detach().to("cpu", copy=True) for name, t in self.live()}
+        tensors = {name: _copy(t) for name, t in self.live()}
         taken = Snapshot(self.steps, self.seconds, first, point, tensors)
         if self.folder is not None and sum(s.num_bytes() for s in self.snapshots) + taken.num_bytes() > _IN_MEMORY:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -100,6 +101,16 @@ class Tape:
             taken.tensors = None
         self.snapshots.append(taken)
 
+    def close(self) -> None:
+        """Take note of what became of the trained weights after the last training (averaged, say): that is the end."""
+        if not self.snapshots:
+            return
+        last = self.snapshots[-1]
+        kept = last.load()
+        if any(name in kept and not torch.equal(kept[name], t.detach().cpu()) for name, t in self.live()):
+            self.snapshot(first=True, point=last.point)
+            last.point = False
+
     def points(self) -> list[int]:
         """Positions of the snapshots that are points of the learning curve."""
         return [i for i, s in enumerate(self.snapshots) if s.point]
@@ -107,12 +118,16 @@ class Tape:
     def restore(self, position: int) -> None:
         """Put everything that was trained back to where it stood at that snapshot.
 
-        What was trained only later goes back to where its training began.
+        What was trained only later goes back to where its training began, and what was trained only earlier
+        to where its training ended.
         """
         state: dict[str, Tensor] = {}
         for later in reversed(self.snapshots[position + 1 :]):
             if later.first:
                 state.update(later.load())
+        for end, begin in pairwise(self.snapshots[: position + 1]):
+            if begin.first:
+                state.update(end.load())
         state.update(self.snapshots[position].load())
         self.put(state)
 
@@ -133,3 +148,8 @@ class Tape:
             column = self.losses.setdefault(name, [None] * len(self.loss_steps))
             column.append(means.get(name))
         self.loss_steps.append(self.steps)
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    """A copy in the host's memory, in the plain order of its elements: files know no other."""
+    return tensor.detach().to("cpu", copy=True).contiguous()
