@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -13,7 +14,8 @@ from torch.nn import functional as F
 from tlbench.api.types import Turn
 from tlbench.builtin.small_backbones import MLP
 from tlbench.functional import supervised
-from tlbench.training.checkpoint import Interrupted
+from tlbench.training.checkpoint import Checkpoints, Interrupted
+from tlbench.training.tape import Tape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -210,3 +212,18 @@ def test_a_short_training_writes_nothing(make_context: Any, tmp_path: Path) -> N
 
 def test_no_strategy_can_swallow_the_wish_to_stop_by_catching_exceptions() -> None:
     assert not issubclass(Interrupted, Exception)
+
+
+def test_a_trial_goes_on_without_checkpoints_where_none_can_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocked = tmp_path / "a-file"
+    blocked.write_text("in the way")
+    kept = Checkpoints(blocked / "work", every=0.0)
+    model = torch.nn.Linear(2, 2)
+    tape = Tape()
+    tape.track([model])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    kept.save(0, 1, tape, [optimizer], np.random.default_rng(0), {})
+    assert not kept.due()
+    assert "keeps none from here on" in capsys.readouterr().out

@@ -56,10 +56,30 @@ class Checkpoints:
         rng: np.random.Generator,
         extra: dict[str, list[Tensor]],
     ) -> None:
-        """Write the state after ``step`` steps of a phase, in the place of the phase's former checkpoint."""
+        """Write the state after ``step`` steps of a phase, in the place of the phase's former checkpoint.
+
+        Where the disk does not take it, the trial goes on without checkpoints: they are a comfort, not a result.
+        """
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._write_all(self.folder, phase, step, tape, optimizers, rng, extra)
+        except (OSError, SafetensorError) as error:
+            print(f"no checkpoint could be written to {self.folder} ({error}); this trial keeps none from here on")
+            self.folder = None
+        self._last = time.monotonic()
+
+    def _write_all(
+        self,
+        folder: Path,
+        phase: int,
+        step: int,
+        tape: Tape,
+        optimizers: list[torch.optim.Optimizer],
+        rng: np.random.Generator,
+        extra: dict[str, list[Tensor]],
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"trained.{k}": v.detach().cpu() for k, v in tape.live()}
         scalars = [_flatten_optimizer(i, o, tensors) for i, o in enumerate(optimizers)]
         tensors["rng.torch"] = torch.get_rng_state()
@@ -83,7 +103,6 @@ class Checkpoints:
         _write(
             {k: v.contiguous().clone() for k, v in tensors.items()}, self._path(phase), {"tlbench": json.dumps(meta)}
         )
-        self._last = time.monotonic()
 
     def resume(
         self, phase: int, tape: Tape, optimizers: list[torch.optim.Optimizer], rng: np.random.Generator
