@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tlbench.plugins import Plugins
-    from tlbench.run import Options, Watcher
+    from tlbench.run import Options, Run, Watcher
 
 KINDS = ("strategies", "backbones", "datasets", "tasks", "metrics", "executors", "reporters")
 FORMATS = {"md": "markdown", "csv": "csv", "json": "json", "parquet": "parquet"}
@@ -27,8 +29,8 @@ CODES = "exit codes: 0 all ok, 1 wrong usage or internal error, 2 some trials fa
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. What the user can mend is told in a line or two, without a traceback."""
-    args = _parser().parse_args(argv)
     try:
+        args = _parser().parse_args(argv)
         code: int = args.call(args)
         sys.stdout.flush()
         return code
@@ -44,8 +46,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\nstopped. Records are safe; the same command goes on from there.", file=sys.stderr)
         return 3
     except BrokenPipeError:  # the reader of our output has gone, as in `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 1
+    except OSError as error:
+        if not _is_of_output(error):
+            raise
+        _drop_output()
+        print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
+
+
+def _is_of_output(error: OSError) -> bool:
+    """Whether it comes from writing what we say, and not from a file that has a name."""
+    return error.filename is None and error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG, errno.EBADF)
+
+
+def _drop_output() -> None:
+    """Send the rest nowhere, so that the interpreter does not try again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 # ---- arguments -----------------------------------------------------------------------------------
@@ -53,6 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 class _Parser(argparse.ArgumentParser):
     """Wrong usage exits with 1: 2 means that trials failed."""
+
+    def exit(self, status: int = 0, message: str | None = None) -> Any:
+        sys.stdout.flush()  # here, where a reader that has gone can still be told from a bug
+        super().exit(status, message)
 
     def error(self, message: str) -> Any:
         self.print_usage(sys.stderr)
@@ -176,6 +198,12 @@ def _options(args: argparse.Namespace) -> Options:
         raise TlbenchError(f"--threads {args.threads}: must be at least 1")
     if args.workers is not None and args.workers < 1:
         raise TlbenchError(f"--workers {args.workers}: must be at least 1")
+    if args.timeout is not None and not args.timeout > 0:
+        raise TlbenchError(f"--timeout {args.timeout:g}: must be positive")
+    if args.memory_limit is not None and not args.memory_limit > 0:
+        raise TlbenchError(f"--memory-limit {args.memory_limit:g}: must be positive")
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", args.device):
+        raise TlbenchError(f"--device {args.device}: must be auto, cpu, cuda or cuda:N")
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Options(
         cache=args.cache or Path(home) / "tlbench",
@@ -187,7 +215,7 @@ def _options(args: argparse.Namespace) -> Options:
         threads=args.threads,
         timeout=args.timeout,
         retry_failed=getattr(args, "retry_failed", False),
-        memory_limit=int(args.memory_limit * 2**30) if args.memory_limit else None,
+        memory_limit=int(args.memory_limit * 2**30) if args.memory_limit is not None else None,
     )
 
 
@@ -197,11 +225,16 @@ def _matrix(args: argparse.Namespace) -> str:
     return str(args.matrix or args.suite)
 
 
-def _run(args: argparse.Namespace) -> int:
+def _prepared(args: argparse.Namespace) -> Run:
     from tlbench.run import Run
 
-    matrix, options = _matrix(args), _options(args)
-    outcome = Run.of(matrix, _discover(args), options).execute(_watcher(args))
+    matrix, options, plugins = _matrix(args), _options(args), _discover(args)
+    plugins.get("executors", options.executor)  # said now, and not when half is done
+    return Run.of(matrix, plugins, options)
+
+
+def _run(args: argparse.Namespace) -> int:
+    outcome = _prepared(args).execute(_watcher(args))
     if not args.json:
         console = _console()
         if outcome.board is not None:
@@ -227,9 +260,8 @@ def _watcher(args: argparse.Namespace) -> Watcher:
 
 def _plan(args: argparse.Namespace) -> int:
     from tlbench.plan.view import plan_json, plan_table
-    from tlbench.run import Run
 
-    run = Run.of(_matrix(args), _discover(args), _options(args))
+    run = _prepared(args)
     records = run.folder.records()
     plan = run.plan(records)
     expected = run.expected(plan, records)
