@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tlbench.api.records import Record, Status
 from tlbench.api.trials import Plan, Trial
+from tlbench.errors import SuiteError
 from tlbench.plan.build import build
 from tlbench.plan.estimate import Estimate, estimate
 from tlbench.results.store import RunFolder, Writer
@@ -93,7 +94,10 @@ class Run:
     @classmethod
     def of(cls, matrix: str, plugins: Plugins, options: Options) -> Run:
         """Load a suite by path or by the name of a shipped one. Raises ``SuiteError``."""
-        return cls(load(matrix, plugins), plugins, options)
+        suite = load(matrix, plugins)
+        if options.data_root is None and suite.data_root is not None and not suite.data_root.is_dir():
+            raise SuiteError([f"{suite.path}: data_root {suite.data_root}: no such folder; --data-root names another"])
+        return cls(suite, plugins, options)
 
     def plan(self, records: Mapping[str, Record] | None = None) -> Plan:
         """What there is to do, given the records of the folder."""

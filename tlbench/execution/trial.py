@@ -20,15 +20,16 @@ from torch import nn
 from tlbench.api.recipe import Recipe
 from tlbench.api.records import Record, Status
 from tlbench.api.trials import PRETRAINED, Trial
-from tlbench.api.types import Adaptable, Metric, Pool, Predictor, Problem, Seeds, Start
+from tlbench.api.types import Adaptable, Pool, Predictor, Problem, Seeds, Start
 from tlbench.data.inputs import scaling
 from tlbench.errors import SkipTrial, TlbenchError, TrialError
-from tlbench.evaluation import predict as scoring
+from tlbench.evaluation.predict import Conditions
 from tlbench.execution.clock import Clocks, now, peaks, reset_peaks
 from tlbench.execution.environment import environment
+from tlbench.execution.score import evaluate
 from tlbench.models.factory import ModelFactory
 from tlbench.training.checkpoint import Checkpoints, Interrupted
-from tlbench.training.context import curve_steps, open_context
+from tlbench.training.context import open_context
 from tlbench.training.tape import Tape
 
 if TYPE_CHECKING:
@@ -142,15 +143,24 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
     with clocks.measure("training"):
         fitted = parts.strategy.fit(ctx)
         tape.close()
-    clocks.seconds["training"] = max(
-        clocks.seconds["training"], tape.seconds
-    )  # a resumed trial counts what came before
+    # a resumed trial counts what came before
+    clocks.seconds["training"] = max(clocks.seconds["training"], tape.seconds)
     found["resumed_from"] = checkpoints.resumed_from
     with clocks.measure("evaluation"):
         problem = _problem(trial, bench, parts, models)
         predictors = _predictors(fitted, problem)
         found["data"]["test"] = {name: len(pool) for name, pool in problem.test.items()}
-        found |= _evaluate(trial, bench, parts, problem, predictors, tape, models, ctx.budget)
+        found |= evaluate(
+            problem,
+            predictors,
+            tape,
+            recipe=parts.recipe,
+            metrics=bench.metrics,
+            conditions=Conditions(bench.device, parts.recipe.precision, scaling(models.transform, bench.device)),
+            rng=seeds.generator("curve", trial.target.digest),
+            budget=ctx.budget,
+            exclusive=not bench.spec["shared"],
+        )
     found["cost"] |= _sizes(fitted, tape)
     if trial.kind == "source-model":
         said = {
@@ -214,104 +224,6 @@ def _predictors(fitted: Any, problem: Problem) -> dict[str, Predictor]:
         if isinstance(predictor, nn.Module):
             predictor.eval()
     return predictors
-
-
-def _evaluate(
-    trial: Trial,
-    bench: Bench,
-    parts: _Parts,
-    problem: Problem,
-    predictors: Mapping[str, Predictor],
-    tape: Tape,
-    models: ModelFactory,
-    budget: int,
-) -> dict[str, Any]:
-    """Learning curve, selection and final scores; the trained modules end at the selected point."""
-    conditions = scoring.Conditions(bench.device, parts.recipe.precision, scaling(models.transform, bench.device))
-    main = "target" if "target" in problem.test else next(iter(problem.test))
-    test, metric = problem.test[main], next(iter(bench.metrics.values()))
-    rng = Seeds(trial.seed).generator("curve", trial.target.digest)
-    rows = scoring.curve_rows(len(test), parts.recipe.curve_examples, rng)
-    rule = parts.recipe.selection
-
-    positions = tape.points()
-    if tape.snapshots and tape.snapshots[-1].step != (tape.snapshots[positions[-1]].step if positions else -1):
-        positions.append(len(tape.snapshots) - 1)  # the end, where a strategy left part of its budget unused
-    curve: list[float] = []
-    chosen: list[float] = []
-    for position in positions:
-        tape.restore(position)
-        if rule == "oracle":
-            whole = scoring.predict(predictors[main], test, conditions)
-            chosen.append(_score(metric, whole, test))
-            curve.append(_score(metric, whole, test, rows))
-            continue
-        curve.append(_score(metric, scoring.predict(predictors[main], test, conditions, rows), test, rows))
-        if rule != "last" and problem.validation is not None:
-            chosen.append(
-                _score(metric, scoring.predict(predictors[main], problem.validation, conditions), problem.validation)
-            )
-    selected = len(positions) - 1
-    if chosen:
-        selected = int(np.argmax(np.array(chosen) * (1 if metric.higher_is_better else -1)))
-    if positions and selected != len(positions) - 1:
-        tape.restore(positions[selected])
-
-    metrics: dict[str, dict[str, float]] = {}
-    windows: list[tuple[int, float]] = []
-    for name, pool in problem.test.items():
-        scores = scoring.predict(predictors[name], pool, conditions, windows=windows if name == main else None)
-        metrics[name] = {m.name: _score(m, scores, pool) for m in bench.metrics.values()}
-    if not positions:  # nothing was trained: the curve is one point, before any step
-        curve = [_score(metric, scoring.predict(predictors[main], test, conditions, rows), test, rows)]
-    exclusive = not bench.spec["shared"]
-    return {
-        "metrics": metrics,
-        "curve": {
-            "pool": main,
-            "metric": metric.name,
-            "examples": len(test) if rows is None else len(rows),
-            "steps": [tape.snapshots[p].step for p in positions] or [0],
-            "scores": curve,
-            "seconds": [tape.snapshots[p].seconds for p in positions] or [0.0],
-            "validation": chosen or None,
-            "selected": tape.snapshots[positions[selected]].step if positions else 0,
-            "budget": budget,
-            "points": curve_steps(budget, parts.recipe.curve_points) if positions else [0],
-        },
-        "losses": {"steps": tape.loss_steps, **tape.losses} if tape.loss_steps else None,
-        "throughput": _throughput(tape, predictors[main], test, conditions, windows) if exclusive else None,
-        "cost": {
-            "steps": tape.steps,
-            "examples": dict(tape.examples),
-            "forward_flops": scoring.forward_flops(predictors[main], test, conditions),
-            "energy_j": None,
-        },
-    }
-
-
-def _score(metric: Metric, scores: Any, pool: Pool, rows: Any = None) -> float:
-    assert pool.y is not None
-    y = np.asarray(pool.y if rows is None else pool.y[rows])
-    value = metric.score(scores if rows is None or len(scores) == len(y) else scores[rows], y)
-    if not np.isfinite(value):
-        raise TrialError(f"the metric {metric.name} is {value}")
-    return float(value)
-
-
-def _throughput(
-    tape: Tape, predictor: Predictor, test: Pool, conditions: scoring.Conditions, windows: list[tuple[int, float]]
-) -> dict[str, Any]:
-    training = scoring.rate_of([(w.examples, w.seconds) for w in tape.windows])
-    if len(windows) < 4:  # too few for a steady state: score the test set again
-        for _ in range(3):
-            scoring.predict(predictor, test, conditions, windows=windows)
-    inference = scoring.rate_of(windows)
-    return {
-        "training": training._asdict() if training else None,
-        "inference": inference._asdict() if inference else None,
-        "latency_ms": scoring.latency(predictor, test, conditions)._asdict(),
-    }
 
 
 def _sizes(fitted: Any, tape: Tape) -> dict[str, Any]:
