@@ -15,7 +15,6 @@ LIGHT = ("suite", "plan", "results", "leaderboard")
 HEAVY = {"torch", "torchvision", "timm", "sklearn"}
 FOR_PLUGINS = {"tlbench", "tlbench.functional", "tlbench.testing"}
 LONGEST = 450
-"""Authors of plugins import the test kit as one module, so it is one file."""
 
 
 class Import(NamedTuple):
