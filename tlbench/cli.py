@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,9 @@ from tlbench import __version__
 from tlbench.errors import SuiteError, TlbenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from tlbench.plugins import Plugins
     from tlbench.run import Options, Run, Watcher
@@ -189,6 +190,15 @@ def _console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False)
 
 
+def _say(args: argparse.Namespace, plain: Callable[[], Any], view: Callable[[], RenderableType]) -> int:
+    """Show something, or with --json print it as data."""
+    if args.json:
+        print(json.dumps(plain(), indent=2))
+    else:
+        _console().print(view())
+    return 0
+
+
 def _options(args: argparse.Namespace) -> Options:
     from tlbench.run import Options
 
@@ -265,14 +275,12 @@ def _plan(args: argparse.Namespace) -> int:
     records = run.folder.records()
     plan = run.plan(records)
     expected = run.expected(plan, records)
-    if args.json:
-        print(json.dumps(plan_json(plan, expected), indent=2))
-    else:
-        _console().print(plan_table(plan, expected))
-    return 0
+    return _say(args, partial(plan_json, plan, expected), partial(plan_table, plan, expected))
 
 
 def _leaderboard(args: argparse.Namespace) -> int:
+    from rich.text import Text
+
     from tlbench.results.store import RunFolder
     from tlbench.run import board_of, current, write_reports
 
@@ -287,7 +295,7 @@ def _leaderboard(args: argparse.Namespace) -> int:
     board = board_of(list(records.values()), list(planned.values()), plugins, args.metric, common=not args.all_pairs)
     console = _console()
     for problem in (p for folder in folders for p in folder.problems):
-        _console(stderr=True).print(f"[yellow]note[/] {problem}", markup=True)
+        _console(stderr=True).print(Text.assemble(("note ", "yellow"), problem))
     if not args.format:
         _show_board(board, console)
         return 0
@@ -309,11 +317,7 @@ def _status(args: argparse.Namespace) -> int:
     from tlbench.results.view import status_json, status_view
 
     run = RunFolder.open(args.run)
-    if args.json:
-        print(json.dumps(status_json(run), indent=2))
-    else:
-        _console().print(status_view(run, trials=args.trials))
-    return 0
+    return _say(args, partial(status_json, run), partial(status_view, run, trials=args.trials))
 
 
 def _found(args: argparse.Namespace) -> Any:
@@ -337,11 +341,7 @@ def _show(args: argparse.Namespace) -> int:
     from tlbench.results.view import trial_view
 
     run, record = _found(args)
-    if args.json:
-        print(json.dumps(record.to_json(), indent=2))
-    else:
-        _console().print(trial_view(record, run))
-    return 0
+    return _say(args, record.to_json, partial(trial_view, record, run))
 
 
 def _logs(args: argparse.Namespace) -> int:
@@ -357,33 +357,23 @@ def _list(args: argparse.Namespace) -> int:
     from tlbench import catalog
 
     plugins = _discover(args)
-    if args.json:
-        print(json.dumps(catalog.list_json(plugins, args.kind), indent=2))
-    else:
-        _console().print(catalog.list_table(plugins, args.kind))
-    return 0
+    return _say(args, partial(catalog.list_json, plugins, args.kind), partial(catalog.list_table, plugins, args.kind))
 
 
 def _describe(args: argparse.Namespace) -> int:
     from tlbench import catalog
 
     plugins = _discover(args)
-    if args.json:
-        print(json.dumps(catalog.describe_json(plugins, args.name), indent=2))
-    else:
-        _console().print(catalog.describe_text(plugins, args.name))
-    return 0
+    return _say(
+        args, partial(catalog.describe_json, plugins, args.name), partial(catalog.describe_text, plugins, args.name)
+    )
 
 
 def _plugins(args: argparse.Namespace) -> int:
     from tlbench import catalog
 
     plugins = _discover(args)
-    if args.json:
-        print(json.dumps(catalog.plugins_json(plugins), indent=2))
-    else:
-        _console().print(catalog.plugins_table(plugins))
-    return 0
+    return _say(args, partial(catalog.plugins_json, plugins), partial(catalog.plugins_table, plugins))
 
 
 def _new_plugin(args: argparse.Namespace) -> int:
