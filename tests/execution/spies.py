@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,28 @@ class Untrained:
 
     def fit(self, ctx: Any) -> Any:
         first = torch.eye(ctx.num_classes)[0]
+        return lambda x: first.expand(len(x), -1)
+
+
+@dataclass(frozen=True)
+class Meddler:
+    """Leaves every global setting that it finds in another state."""
+
+    name: ClassVar[str] = "meddler"
+    needs: ClassVar[frozenset[str]] = frozenset({"target"})
+    start: ClassVar[str] = "random"
+
+    def fit(self, ctx: Any) -> Any:
+        first = torch.eye(ctx.num_classes)[0]
+        torch.set_default_dtype(torch.float64)
+        torch.set_default_device("meta")
+        torch.set_grad_enabled(False)
+        torch.use_deterministic_algorithms(True)
+        torch.set_num_threads(2)
+        torch.manual_seed(1)
+        np.random.seed(1)
+        np.seterr(all="raise")
+        os.chdir("/")
         return lambda x: first.expand(len(x), -1)
 
 
@@ -187,4 +210,4 @@ class AdaptationThief(Thief):
 
 @hookimpl
 def tlbench_strategies() -> list[type]:
-    return [Spy, SourceSpy, Untrained, Wanting, Thief, AdaptationThief]
+    return [Spy, SourceSpy, Untrained, Meddler, Wanting, Thief, AdaptationThief]

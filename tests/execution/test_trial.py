@@ -154,6 +154,15 @@ def test_the_same_trial_again_gives_the_same_record_up_to_its_clocks(tmp_path: P
     assert one["curve"]["scores"] == two["curve"]["scores"]
 
 
+def test_a_trial_that_changes_global_settings_does_not_change_the_next_one(tmp_path: Path) -> None:
+    here = lab(tmp_path, "[fine-tune, meddler]")
+    before = here.run("fine-tune")
+    assert here.run("meddler").status == Status.OK
+    after = here.run("fine-tune")
+    assert after.status == Status.OK, after.reason
+    assert (before.metrics, before.losses) == (after.metrics, after.losses)
+
+
 def test_a_strategy_that_trains_nothing_has_a_curve_of_one_point(tmp_path: Path) -> None:
     here = lab(tmp_path, "[untrained]")
     record = here.run("untrained")

@@ -56,8 +56,6 @@ class Bench:
         self.device = torch.device(spec["device"])
         self.features = FeatureCache()
         self.metrics = {name: self.plugins.build("metrics", name, {}) for name in spec["metrics"]}
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.benchmark = False
 
     @contextlib.contextmanager
     def at_home(self) -> Iterator[None]:

@@ -41,6 +41,7 @@ def run_trial(trial: Trial, bench: Bench) -> Record:
     clocks, started = Clocks(), now()
     found: dict[str, Any] = {}
     status, reason = Status.OK, ""
+    _clean_slate()
     reset_peaks(bench.device)
     try:
         with bench.at_home():
@@ -256,6 +257,18 @@ def _about_data(
     backbone = bench.plugins.instantiate("backbones", trial.backbone)
     said["pretrained_on"] = backbone.pretrained_on
     return said
+
+
+def _clean_slate() -> None:
+    """Undo what an earlier trial of this process may have left in torch's and NumPy's global settings."""
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+    torch.set_grad_enabled(True)
+    torch.use_deterministic_algorithms(False)
+    torch.set_flush_denormal(False)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    np.seterr(divide="warn", over="warn", under="ignore", invalid="warn")
 
 
 def _seed_everything(seeds: Seeds, trial: Trial) -> None:
