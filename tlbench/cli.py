@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = _parser().parse_args(argv)
         code: int = args.call(args)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None where it was closed before we began
+            sys.stdout.flush()
         return code
     except SuiteError as error:
         print(*error.problems, sep="\n", file=sys.stderr)
@@ -244,7 +245,11 @@ def _prepared(args: argparse.Namespace) -> Run:
 
 
 def _run(args: argparse.Namespace) -> int:
-    outcome = _prepared(args).execute(_watcher(args))
+    try:
+        outcome = _prepared(args).execute(_watcher(args))
+    except BrokenPipeError:  # nobody listens any more, as in `| head`; what was done is kept
+        _drop_output()
+        return 3
     if not args.json:
         console = _console()
         if outcome.board is not None:
@@ -270,9 +275,10 @@ def _watcher(args: argparse.Namespace) -> Watcher:
 
 def _plan(args: argparse.Namespace) -> int:
     from tlbench.plan.view import plan_json, plan_table
+    from tlbench.run import of_one_content
 
     run = _prepared(args)
-    records = run.folder.records()
+    records, _ = of_one_content(run.folder.records())
     plan = run.plan(records)
     expected = run.expected(plan, records)
     return _say(args, partial(plan_json, plan, expected), partial(plan_table, plan, expected))
@@ -282,10 +288,11 @@ def _leaderboard(args: argparse.Namespace) -> int:
     from rich.text import Text
 
     from tlbench.results.store import RunFolder
-    from tlbench.run import board_of, current, write_reports
+    from tlbench.run import board_of, current, of_one_content, write_reports
 
     folders = [RunFolder.open(path) for path in args.runs]
     records = {r.key: r for folder in folders for r in current(folder.records(), folder.planned())}
+    records, changed = of_one_content(records)
     planned = {t.key: t for folder in folders for t in folder.planned()}
     if not any(r.status == "ok" for r in records.values()):
         raise TlbenchError(
@@ -294,7 +301,7 @@ def _leaderboard(args: argparse.Namespace) -> int:
     plugins = _discover(args)
     board = board_of(list(records.values()), list(planned.values()), plugins, args.metric, common=not args.all_pairs)
     console = _console()
-    for problem in (p for folder in folders for p in folder.problems):
+    for problem in [*(p for folder in folders for p in folder.problems), *changed]:
         _console(stderr=True).print(Text.assemble(("note ", "yellow"), problem))
     if not args.format:
         _show_board(board, console)

@@ -102,13 +102,13 @@ class Run:
     def plan(self, records: Mapping[str, Record] | None = None) -> Plan:
         """What there is to do, given the records of the folder."""
         if records is None:
-            records = self.folder.records()
+            records, _ = of_one_content(self.folder.records())
         return build(
             self.suite,
             self.plugins,
             records,
             retry_failed=self.options.retry_failed,
-            has_artifact=lambda key: self.folder.weights(key).is_file(),
+            has_artifact=lambda key: self.folder.has_weights(records[key]),
         )
 
     def expected(self, plan: Plan, records: Mapping[str, Record]) -> Estimate:
@@ -126,11 +126,11 @@ class Run:
     def execute(self, watcher: Watcher) -> Outcome:
         """Run what is not done yet, write a record for each trial, and the leaderboard at the end."""
         with self.folder.writing() as writer:
-            records = self.folder.records()
-            for problem in self.folder.problems:
+            records, changed = of_one_content(self.folder.records())
+            for problem in [*self.folder.problems, *changed]:
                 watcher.note(problem)
             plan = self.plan(records)
-            about = {"name": self.suite.name, "path": str(self.suite.path), "metrics": list(self.suite.metrics)}
+            about = {"name": self.suite.name, "file": self.suite.path.name, "metrics": list(self.suite.metrics)}
             writer.plan(about | {"description": self.suite.description, "expect": self.suite.expect}, plan.trials)
             work = self._work(watcher)
             try:
@@ -139,6 +139,9 @@ class Run:
                     self._execute(plan, records, writer, watcher, work)
             finally:
                 watcher.close()
+            for change in of_one_content(records)[1]:
+                watcher.note(change)
+        records, _ = of_one_content(records)
         board, reports = self._report(plan, records)
         here = current(records, plan.trials)
         statuses = Counter(str(r.status) for r in here)
@@ -227,6 +230,32 @@ def current(records: Mapping[str, Record], planned: Sequence[Trial]) -> list[Rec
     return [replace(r, trial=t.to_json()) for t, r in found if r.trial.get("fingerprint") == t.fingerprint]
 
 
+def of_one_content(records: Mapping[str, Record]) -> tuple[dict[str, Record], list[str]]:
+    """The records whose data sets have the content that they had last, and what to say of the others.
+
+    A key says which data set is meant, not what is in it. Where its content has changed, results on the old one must
+    not be compared with results on the new one: they are passed over, and their trials run again.
+    """
+    used = {record.key: list(_contents(record)) for record in records.values()}
+    latest: dict[str, tuple[str, str]] = {}
+    for record in records.values():
+        for data_set, content in used[record.key]:
+            latest[data_set] = max(latest.get(data_set, ("", "")), (record.finished, content))
+    stale = {key for key, found in used.items() if any(latest[name][1] != content for name, content in found)}
+    if not stale:
+        return dict(records), []
+    note = f"the data of {len(stale)} stored results have changed since: these are passed over, and run again next time"
+    return {key: record for key, record in records.items() if key not in stale}, [note]
+
+
+def _contents(record: Record) -> Iterator[tuple[str, str]]:
+    """Which data sets a record used, and the hash of what was in them."""
+    for role in ("target", "source"):
+        about, choice = record.data.get(role), record.trial.get(role)
+        if about and choice and "content" in about:
+            yield f"{choice['name']} {choice['params']}", str(about["content"])
+
+
 def board_of(
     records: Sequence[Record],
     planned: Sequence[Trial],
@@ -278,7 +307,7 @@ def _stop_on_ctrl_c(work: HostWork, watcher: Watcher) -> Iterator[None]:
         watcher.note("stopping: what runs now saves its state; press Ctrl-C again to stop at once")
 
     try:
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     except ValueError:
         before = {}
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import subprocess
 import sys
@@ -340,3 +341,13 @@ def test_a_key_names_files_in_the_folder(tmp_path: Path) -> None:
     assert run.weights(key) == tmp_path / "weights" / f"{key}.safetensors"
     assert run.log(key) == tmp_path / "logs" / f"{key}.log"
     assert run.work(key) == tmp_path / "work" / key
+
+
+@pytest.mark.parametrize("body", ["null", "[]", "3", '"text"', "[" * 50_000])
+def test_a_line_with_a_right_checksum_that_is_no_record_is_passed_over(tmp_path: Path, body: str) -> None:
+    check = hashlib.blake2b(body.encode(), digest_size=12).hexdigest()
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / "crafted.jsonl").write_text(f'{{"check":"{check}","record":{body}}}\n')
+    run = RunFolder.open(tmp_path)
+    assert run.records() == {}
+    assert "crafted.jsonl:1: passed over" in run.problems[0]

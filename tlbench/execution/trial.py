@@ -52,9 +52,9 @@ def run_trial(trial: Trial, bench: Bench) -> Record:
         status, reason = Status.INTERRUPTED, "stopped on request; the same command goes on from here"
     except TlbenchError as error:
         status, reason = Status.FAILED, str(error)
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and bench.stop():
+            raise  # the user's second Ctrl-C; without a first, it is the plugin's own doing
         traceback.print_exc()
         status, reason = Status.FAILED, f"{type(error).__name__}: {_first_line(error)}{_where(error)}"
         if _is_out_of_memory(error):

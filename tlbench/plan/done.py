@@ -41,9 +41,11 @@ def done_keys(
         else:
             needed.update(trial.parents)
     for model in models:
+        if model.key not in needed:
+            done.add(model.key)
+            continue
         record = records.get(model.key)
-        there = _is_done(record, model, (), retry_failed) and _has_weights(record, model.key, has_artifact)
-        if there or model.key not in needed:
+        if _is_done(record, model, (), retry_failed) and _has_weights(record, model.key, has_artifact):
             done.add(model.key)
     return frozenset(done)
 

@@ -96,7 +96,7 @@ class RunFolder:
                     continue
                 try:
                     yield from_line(row.decode())
-                except (ValueError, TypeError, KeyError) as error:
+                except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
                     torn = number == len(rows)
                     why = "torn: its writer was stopped; the trial runs again" if torn else str(error)
                     self.problems.append(f"{file}:{number}: passed over: {why}")
@@ -139,6 +139,14 @@ class RunFolder:
     def weights(self, key: str) -> Path:
         """Where a source model's weights are kept."""
         return self.path / "weights" / f"{check_key(key)}.safetensors"
+
+    def has_weights(self, record: Record) -> bool:
+        """Whether the weights that a source model's record speaks of are there, and are the same to the bit."""
+        try:
+            content = self.weights(record.key).read_bytes()
+        except OSError:
+            return False
+        return hashlib.blake2b(content, digest_size=16).hexdigest() == (record.artifact or {}).get("blake2b")
 
     def log(self, key: str) -> Path:
         """Where what a trial printed is kept."""
