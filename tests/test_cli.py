@@ -398,3 +398,41 @@ def test_a_full_disk_under_the_output_is_told_without_a_traceback(words: str, he
     assert done.returncode == 1
     assert "error: the output cannot be written: No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+REPORTER = '''
+from dataclasses import dataclass
+from typing import ClassVar
+from tlbench import hookimpl
+
+@dataclass(frozen=True)
+class Broken:
+    """Fails."""
+    name: ClassVar[str] = "a-broken-one"
+    def report(self, leaderboard, folder):
+        return leaderboard.no_such_thing
+
+@hookimpl
+def tlbench_reporters():
+    return [Broken]
+'''
+
+
+def test_a_reporter_that_fails_costs_its_own_file_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "reporter.py").write_text(REPORTER)
+    (tmp_path / "typo.py").write_text("def oops(:\n")
+    (tmp_path / "s.yaml").write_text(
+        "tlbench: 1\nname: s\nsources: [pretrained]\ntargets: [digits]\n"
+        "tasks: [{name: fine-tuning, labels: 2}, adaptation]\n"
+        "backbones: [{name: small-cnn, size: 8, channels: 1, width: 4, depth: 2}]\n"
+        "strategies: [{name: scratch, lr: 0.5}]\nseeds: 1\nrecipe: {steps: 4, curve_points: 2}\n"
+    )
+    words = ["-p", "reporter.py", "-p", "typo.py", "--no-plugins", "--executor", "in-process", "--cache", "cache"]
+    command = [sys.executable, "-m", "tlbench.cli", "run", "s.yaml", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the reporter 'a-broken-one' failed: AttributeError" in done.stdout
+    assert "reporter.py:11" in done.stdout.replace("\n", "")
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "typo.py" in done.stderr  # named on the command line, so its fault is said
+    assert (tmp_path / "runs" / "s" / "leaderboard" / "leaderboard.md").is_file()

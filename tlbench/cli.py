@@ -182,7 +182,12 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 def _discover(args: argparse.Namespace) -> Plugins:
     from tlbench.plugins import Plugins
 
-    return Plugins.discover(extra=args.extra, entry_points=not args.no_plugins)
+    plugins = Plugins.discover(extra=args.extra, entry_points=not args.no_plugins)
+    if args.extra:  # what was named on the command line is wanted: say at once where it cannot be used
+        for entry in plugins.entries():
+            if entry.origin == "file" and entry.status == "broken":
+                print(f"note: plugin {entry.name!r}: {'; '.join(entry.reasons)}", file=sys.stderr)
+    return plugins
 
 
 def _console(*, stderr: bool = False) -> Console:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tlbench.api.records import Record, Status
 from tlbench.api.trials import Plan, Trial
-from tlbench.errors import SuiteError
+from tlbench.discovery.checks import where
+from tlbench.errors import StoreError, SuiteError
 from tlbench.plan.build import build
 from tlbench.plan.estimate import Estimate, estimate
 from tlbench.results.store import RunFolder, Writer
@@ -136,13 +137,15 @@ class Run:
             try:
                 with _stop_on_ctrl_c(work, watcher):
                     watcher.begin(plan, self.expected(plan, records))
+                    for reason, count in Counter(t.skip for t in plan.trials if t.skip is not None).items():
+                        watcher.note(f"{count} skipped: {reason}")
                     self._execute(plan, records, writer, watcher, work)
             finally:
                 watcher.close()
             for change in of_one_content(records)[1]:
                 watcher.note(change)
         records, _ = of_one_content(records)
-        board, reports = self._report(plan, records)
+        board, reports = self._report(plan, records, watcher)
         here = current(records, plan.trials)
         statuses = Counter(str(r.status) for r in here)
         missing = {t.key for t in plan.trials if t.kind == "trial"} - {r.key for r in here}
@@ -210,13 +213,22 @@ class Run:
 
         return "cuda" if torch.cuda.is_available() else "cpu"
 
-    def _report(self, plan: Plan, records: Mapping[str, Record]) -> tuple[Leaderboard | None, tuple[Path, ...]]:
-        """The leaderboard of this plan's trials, and its files in the run folder."""
+    def _report(
+        self, plan: Plan, records: Mapping[str, Record], watcher: Watcher
+    ) -> tuple[Leaderboard | None, tuple[Path, ...]]:
+        """The leaderboard of this plan's trials, and its files; a reporter that fails costs its own file only."""
         if not any(r.status == Status.OK for r in current(records, plan.trials)):
             return None, ()
         board = board_of(current(records, plan.trials), plan.trials, self.plugins, self.suite.metrics[0])
-        folder = self.folder.path / "leaderboard"
-        return board, write_reports(board, folder, self.plugins)
+        paths: list[Path] = []
+        for name in sorted(self.plugins.offers("reporters")):
+            try:
+                paths += write_reports(board, self.folder.path / "leaderboard", self.plugins, [name])
+            except StoreError:
+                raise
+            except Exception as error:
+                watcher.note(f"the reporter {name!r} failed: {where(error)}")
+        return board, tuple(paths)
 
 
 def current(records: Mapping[str, Record], planned: Sequence[Trial]) -> list[Record]:
@@ -277,13 +289,10 @@ def board_of(
     return build_board(records, planned=planned, metric=metric, common=common, higher_is_better=higher)
 
 
-def write_reports(
-    board: Leaderboard, folder: Path, plugins: Plugins, names: Sequence[str] | None = None
-) -> tuple[Path, ...]:
-    """Write the leaderboard in every form that a plugin offers, or in the named ones."""
+def write_reports(board: Leaderboard, folder: Path, plugins: Plugins, names: Sequence[str]) -> tuple[Path, ...]:
+    """Write the leaderboard in the named forms."""
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = names if names is not None else sorted(plugins.offers("reporters"))
-    return tuple(path for name in chosen for path in plugins.build("reporters", name, {}).report(board, folder))
+    return tuple(path for name in names for path in plugins.build("reporters", name, {}).report(board, folder))
 
 
 def _lost_parent(trial: Trial, plan: Plan, records: Mapping[str, Record]) -> str | None:

@@ -18,7 +18,7 @@ from tlbench.api.trials import Trial
 from tlbench.builtin.digits import Digits
 from tlbench.data.cache import DataCache
 from tlbench.execution.bench import Bench, make_spec
-from tlbench.execution.trial import run_trial
+from tlbench.execution.trial import _where, run_trial
 from tlbench.plugins import Plugins
 from tlbench.run import Options, Run
 
@@ -354,3 +354,14 @@ def test_no_strategy_finds_a_test_example_or_a_withheld_label_anywhere_in_its_pr
     assert adapter["test labels"] == adapter["test images"] == adapter["training labels"] == 0
     assert adapter["training images"] > 500
     assert adapter["source labels"] == 1
+
+
+def test_a_reason_names_the_authors_own_line_and_not_the_library_below_it() -> None:
+    code = compile(
+        "import torch\ndef fit():\n    torch.zeros(2).reshape(3)\n    return 1\n", "/somewhere/my_method.py", "exec"
+    )
+    space: dict[str, Any] = {}
+    exec(code, space)  # noqa: S102
+    with pytest.raises(RuntimeError) as caught:
+        space["fit"]()
+    assert _where(caught.value) == " (my_method.py:3)"

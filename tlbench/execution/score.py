@@ -99,6 +99,10 @@ def _score(metric: Metric, scores: Any, pool: Pool, rows: Any = None) -> float:
     assert pool.y is not None
     y = np.asarray(pool.y if rows is None else pool.y[rows])
     value = metric.score(scores if rows is None or len(scores) == len(y) else scores[rows], y)
+    if np.ndim(value) != 0:
+        raise TrialError(
+            f"the metric {metric.name} returned an array of shape {list(np.shape(value))}; expected a number"
+        )
     if not np.isfinite(value):
         raise TrialError(f"the metric {metric.name} is {value}")
     return float(value)

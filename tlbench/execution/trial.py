@@ -11,6 +11,7 @@ import shutil
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -290,8 +291,20 @@ def _first_line(error: BaseException) -> str:
 
 
 def _where(error: BaseException) -> str:
+    """The deepest place outside of the host and the libraries below it; it is the author's own line that helps."""
     frames = traceback.extract_tb(error.__traceback__)
-    return f" ({frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""
+    own = [f for f in frames if not any(part in f.filename for part in _MACHINERY)]
+    if not frames:
+        return ""
+    frame = (own or frames)[-1]
+    return f" ({frame.filename.rsplit('/', 1)[-1]}:{frame.lineno})"
+
+
+_HOST = Path(__file__).parents[1]
+_MACHINERY = (
+    *(f"{_HOST / name}/" for name in ("execution", "training", "models", "evaluation", "data")),
+    *(f"/site-packages/{name}/" for name in ("torch", "numpy", "scipy", "sklearn", "timm")),
+)
 
 
 def ended(trial: Trial, status: Status, reason: str, spec: Mapping[str, Any], started: str = "") -> Record:
