@@ -145,8 +145,8 @@ class Run:
             for change in of_one_content(records)[1]:
                 watcher.note(change)
         records, _ = of_one_content(records)
-        board, reports = self._report(plan, records, watcher)
         here = current(records, plan.trials)
+        board, reports = self._report(plan, here, watcher)
         statuses = Counter(str(r.status) for r in here)
         missing = {t.key for t in plan.trials if t.kind == "trial"} - {r.key for r in here}
         outcome = Outcome(self.folder.path, statuses, len(missing), work.stopping(), board, reports)
@@ -214,12 +214,12 @@ class Run:
         return "cuda" if torch.cuda.is_available() else "cpu"
 
     def _report(
-        self, plan: Plan, records: Mapping[str, Record], watcher: Watcher
+        self, plan: Plan, records: Sequence[Record], watcher: Watcher
     ) -> tuple[Leaderboard | None, tuple[Path, ...]]:
         """The leaderboard of this plan's trials, and its files; a reporter that fails costs its own file only."""
-        if not any(r.status == Status.OK for r in current(records, plan.trials)):
+        if not any(r.status == Status.OK for r in records):
             return None, ()
-        board = board_of(current(records, plan.trials), plan.trials, self.plugins, self.suite.metrics[0])
+        board = board_of(records, plan.trials, self.plugins, self.suite.metrics[0])
         paths: list[Path] = []
         for name in sorted(self.plugins.offers("reporters")):
             try:
