@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from tlbench.api.types import Batch, Step, Terms
+    from tlbench.api.types import Array, Batch, Step, Terms
 
-__all__ = ["class_means", "reverse_gradient", "supervised"]
+__all__ = ["ABSENT", "class_means", "logistic_probe", "reverse_gradient", "supervised"]
+
+ABSENT = -1e4
+"""Score of a class that no training example has."""
 
 
 def supervised(model: nn.Module) -> Callable[[Batch, Step], Terms]:
@@ -46,3 +50,43 @@ def class_means(x_BD: Tensor, y_B: Tensor, num_classes: int) -> Tensor:
     """Mean of the rows of each class, [C, D]; zeros for a class without rows."""
     one_hot_BC = F.one_hot(y_B, num_classes).to(x_BD.dtype)
     return one_hot_BC.T @ x_BD / one_hot_BC.sum(0).clamp(min=1)[:, None]
+
+
+def logistic_probe(
+    x_ND: Array, y_N: Array, num_classes: int, strengths: Sequence[float], *, folds: int = 5, split: int | None = None
+) -> tuple[Array, Array]:
+    """Logistic regression on standardised features: weight [D, C] and bias [C] for the features as they came.
+
+    C is the most accurate of ``strengths``: on the rows from ``split`` on, which are the validation examples, or by
+    stratified cross-validation; then all rows are fitted. With one example of some class, or one strength, nothing
+    is chosen (C is 1, or that strength). A class without rows has no weights and the bias ``ABSENT``.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV, PredefinedSplit, StratifiedKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    weight_DC, bias_C = np.zeros((x_ND.shape[1], num_classes)), np.full(num_classes, ABSENT)
+    present, counts = np.unique(y_N, return_counts=True)
+    if len(present) == 1:
+        bias_C[present] = 0.0
+        return weight_DC, bias_C
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000))
+    if split is not None and 0 < split < len(y_N) and len(np.unique(y_N[:split])) > 1:
+        rule: Any = PredefinedSplit(np.where(np.arange(len(y_N)) < split, -1, 0))
+    else:
+        rule = StratifiedKFold(min(folds, int(counts.min()))) if counts.min() > 1 else None
+    if rule is None or len(strengths) == 1:
+        pipeline.set_params(logisticregression__C=1.0 if rule is None else strengths[0])
+        best = pipeline.fit(x_ND, y_N)
+    else:
+        grid = {"logisticregression__C": list(strengths)}
+        search = GridSearchCV(pipeline, grid, cv=rule, scoring="accuracy", error_score="raise")
+        best = search.fit(x_ND, y_N).best_estimator_
+    scaler, model = best[0], best[1]
+    coef_KD, intercept_K = model.coef_, model.intercept_
+    if len(present) == 2:  # scikit-learn keeps one row: the log-odds of the second class
+        coef_KD, intercept_K = np.vstack([-coef_KD, coef_KD]) / 2, np.concatenate([-intercept_K, intercept_K]) / 2
+    weight_DC[:, present] = (coef_KD / scaler.scale_).T
+    bias_C[present] = intercept_K - coef_KD @ (scaler.mean_ / scaler.scale_)
+    return weight_DC, bias_C

@@ -12,6 +12,7 @@ import copy
 import hashlib
 import sys
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -35,7 +36,7 @@ from tlbench.discovery.loading import (
 from tlbench.errors import PluginError, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from tlbench.api.records import Record
     from tlbench.api.trials import Trial
@@ -124,24 +125,75 @@ class Plugins:
 
     def problems(self, kind: str, name: str, params: Mapping[str, Any]) -> list[Any]:
         """What is wrong with parameters that may hold grids: a list of ``tlbench.parameters.schema.Problem``."""
-        from tlbench.parameters.schema import grid_problems
+        from tlbench.parameters.schema import Problem, expand, grid_problems
 
         offer = self.get(kind, name)
-        return grid_problems(offer.cls, params, of=offer.title)
+        found = grid_problems(offer.cls, params, of=offer.title)
+        if not found and isinstance(params, Mapping):
+            for point in expand(offer.cls, params) if self._inner(offer.cls, params) else []:
+                for parameter, inner_kind, value in self._inner(offer.cls, point):
+                    try:
+                        self._plain(inner_kind, value)
+                    except PluginError as error:
+                        problem = Problem((parameter,), f"parameter {parameter!r} of {offer.title}: {error}")
+                        found += [] if problem in found else [problem]
+        return found
 
     def build(self, kind: str, name: str, params: Mapping[str, Any]) -> Any:
         """An instance. Raises ``PluginError`` for an unknown name or wrong parameters."""
-        from tlbench.parameters.schema import build
+        from tlbench.parameters.schema import build, nested
 
         offer = self.get(kind, name)
-        return build(offer.cls, params, of=offer.title)
+        built: dict[str, Any] = {}
+        for parameter, inner_kind, value in self._inner(offer.cls, self._completed(offer, params)):
+            whole = self._plain(inner_kind, value)
+            inner = self.build(inner_kind, whole.pop("name"), whole)
+            many = nested(offer.cls)[parameter][1]
+            built[parameter] = (*built.get(parameter, ()), inner) if many else inner
+        return build(offer.cls, params, of=offer.title, inner=built)
 
     def choice(self, kind: str, name: str, params: Mapping[str, Any], label: str | None = None) -> Choice:
         """The plugin with all its parameters; ``label`` defaults to the name. Raises ``PluginError``."""
+        offer = self.get(kind, name)
+        whole = self._completed(offer, params)
+        inner: dict[str, list[Any]] = {}
+        for parameter, inner_kind, value in self._inner(offer.cls, whole):
+            inner.setdefault(parameter, []).append(self._plain(inner_kind, value))
+        for parameter, values in inner.items():
+            whole[parameter] = values if isinstance(whole[parameter], list) else values[0]
+        return Choice(name, label or name, whole)
+
+    def inside(self, kind: str, choice: Choice) -> Iterator[tuple[str, str]]:
+        """Kind and name of every plugin that stands in a choice's parameters, however deep."""
+        for _, inner_kind, value in self._inner(self.get(kind, choice.name).cls, choice.params):
+            whole = self._plain(inner_kind, value)
+            name = whole.pop("name")
+            yield inner_kind, name
+            yield from self.inside(inner_kind, Choice(name, name, whole))
+
+    def _completed(self, offer: Offer, params: Mapping[str, Any]) -> dict[str, Any]:
         from tlbench.parameters.schema import complete
 
-        offer = self.get(kind, name)
-        return Choice(name, label or name, complete(offer.cls, params, of=offer.title))
+        return complete(offer.cls, params, of=offer.title)
+
+    def _inner(self, cls: type, params: Mapping[str, Any]) -> list[tuple[str, str, Any]]:
+        """Parameter, kind and value of each plugin among the parameters."""
+        from tlbench.parameters.schema import nested
+
+        found = []
+        for parameter, (kind, many) in nested(cls).items():
+            value = params.get(parameter)
+            values = [] if value is None else value if many and isinstance(value, list | tuple) else [value]
+            found += [(parameter, kind, item) for item in values]
+        return found
+
+    def _plain(self, kind: str, value: Any) -> dict[str, Any]:
+        """A plugin in a parameter in its one form: ``name`` and all parameters. Raises ``PluginError``."""
+        given = {"name": value} if isinstance(value, str) else dict(value)
+        name = given.pop("name", None)
+        if not isinstance(name, str):
+            raise PluginError(f"a {SINGULAR[kind]} written as a mapping needs 'name'")
+        return {"name": name, **self.choice(kind, name, given).params}
 
     def instantiate(self, kind: str, choice: Choice) -> Any:
         """The instance that a choice means. Raises ``PluginError``."""

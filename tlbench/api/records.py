@@ -65,6 +65,11 @@ class Record:
     resumed_from: int = 0
     version: int = RECORD_VERSION
 
+    @property
+    def scored(self) -> str | None:
+        """The pool of ``metrics`` whose score is the result: the harmonic mean of several, the target, or the first."""
+        return next((name for name in ("harmonic", "target", *self.metrics) if name in self.metrics), None)
+
     def to_json(self) -> dict[str, Any]:
         """Plain data, ready for ``json.dumps``."""
         return asdict(self)

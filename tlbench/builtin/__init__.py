@@ -17,9 +17,9 @@ def tlbench_datasets() -> list[type]:
 
 @hookimpl
 def tlbench_tasks() -> list[type]:
-    from tlbench.builtin.tasks import Adaptation, FineTuning, SourceTrainingTask
+    from tlbench.builtin import tasks
 
-    return [Adaptation, FineTuning, SourceTrainingTask]
+    return [getattr(tasks, name) for name in tasks.__all__]
 
 
 @hookimpl
@@ -33,18 +33,31 @@ def tlbench_backbones() -> list[type]:
 @hookimpl
 def tlbench_strategies() -> list[type]:
     from tlbench.builtin.fine_tune import FineTune
+    from tlbench.builtin.k_means import KMeansReference
     from tlbench.builtin.l2_sp import L2SP
     from tlbench.builtin.linear_probe import LinearProbe
-    from tlbench.builtin.references import Majority, Scratch, SourceOnly, SourceTraining, TargetOracle
+    from tlbench.builtin.references import Chance, Majority, Scratch, SourceOnly, SourceTraining, TargetOracle
 
-    return [FineTune, L2SP, LinearProbe, Majority, Scratch, SourceOnly, SourceTraining, TargetOracle]
+    return [
+        Chance,
+        FineTune,
+        KMeansReference,
+        L2SP,
+        LinearProbe,
+        Majority,
+        Scratch,
+        SourceOnly,
+        SourceTraining,
+        TargetOracle,
+    ]
 
 
 @hookimpl
 def tlbench_metrics() -> list[type]:
+    from tlbench.builtin.clustering_metrics import ARI, NMI
     from tlbench.builtin.metrics import Accuracy, BalancedAccuracy, LogLoss, MacroF1
 
-    return [Accuracy, BalancedAccuracy, LogLoss, MacroF1]
+    return [ARI, NMI, Accuracy, BalancedAccuracy, LogLoss, MacroF1]
 
 
 @hookimpl

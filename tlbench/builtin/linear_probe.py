@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
 
+from tlbench.functional import ABSENT, logistic_probe
+
+__all__ = ["ABSENT", "LinearProbe"]
+
 if TYPE_CHECKING:
     from tlbench.api.types import Array, Context, Fitted
-
-ABSENT = -1e4
-"""Score of a class that no training example has."""
 
 
 @dataclass(frozen=True)
@@ -59,35 +60,5 @@ class LinearProbe:
 
     def solve(self, x_ND: Array, y_N: Array, num_classes: int, split: int | None = None) -> tuple[Array, Array]:
         """Weight [D, C] and bias [C] for raw features; rows from ``split`` on are the validation examples."""
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.model_selection import GridSearchCV, PredefinedSplit, StratifiedKFold
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-
-        weight_DC, bias_C = np.zeros((x_ND.shape[1], num_classes)), np.full(num_classes, ABSENT)
-        present, counts = np.unique(y_N, return_counts=True)
-        if len(present) == 1:
-            bias_C[present] = 0.0
-            return weight_DC, bias_C
-        pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000))
-        grid: dict[str, Any] = {"logisticregression__C": np.geomspace(self.lowest, self.highest, self.strengths)}
-        if split is not None and 0 < split < len(y_N) and len(np.unique(y_N[:split])) > 1:
-            folds: Any = PredefinedSplit(np.where(np.arange(len(y_N)) < split, -1, 0))
-        else:
-            folds = StratifiedKFold(min(self.folds, int(counts.min()))) if counts.min() > 1 else None
-        if folds is None or self.strengths == 1:
-            pipeline.set_params(logisticregression__C=1.0 if folds is None else self.lowest)
-            best = pipeline.fit(x_ND, y_N)
-        else:
-            best = (
-                GridSearchCV(pipeline, grid, cv=folds, scoring="accuracy", error_score="raise")
-                .fit(x_ND, y_N)
-                .best_estimator_
-            )
-        scaler, model = best[0], best[1]
-        coef_KD, intercept_K = model.coef_, model.intercept_
-        if len(present) == 2:  # scikit-learn keeps one row: the log-odds of the second class
-            coef_KD, intercept_K = np.vstack([-coef_KD, coef_KD]) / 2, np.concatenate([-intercept_K, intercept_K]) / 2
-        weight_DC[:, present] = (coef_KD / scaler.scale_).T
-        bias_C[present] = intercept_K - coef_KD @ (scaler.mean_ / scaler.scale_)
-        return weight_DC, bias_C
+        strengths = np.geomspace(self.lowest, self.highest, self.strengths)
+        return logistic_probe(x_ND, y_N, num_classes, strengths, folds=self.folds, split=split)

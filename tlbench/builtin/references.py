@@ -90,6 +90,24 @@ class Majority:
         return predict
 
 
+@dataclass(frozen=True)
+class Chance:
+    """A class drawn at random for each example: what is left where nothing can be learned without a source."""
+
+    name: ClassVar[str] = "chance"
+    needs: ClassVar[frozenset[str]] = frozenset({"source"})  # for its classes, which may be among the answers
+    start: ClassVar[Start] = "random"
+
+    def fit(self, ctx: Context) -> Fitted:
+        classes, device, seed = ctx.num_classes, ctx.device, ctx.seed
+
+        def predict(x: Any) -> torch.Tensor:
+            size = len(next(iter(x.values())) if isinstance(x, dict) else x)
+            return torch.rand(size, classes, generator=torch.Generator().manual_seed(seed)).to(device)
+
+        return predict
+
+
 def _train(ctx: Context, pool: str, lr: float) -> Fitted:
     model = ctx.classifier()
     ctx.train(supervised(model), update=Group(model, lr=lr), on=(pool,))

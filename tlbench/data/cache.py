@@ -111,6 +111,10 @@ def domain_hash(domain: Domain) -> str:
         named |= {f"{name}/x/{part}": array for part, array in parts.items()} | {f"{name}/y": split.y}
     if domain.class_attributes is not None:
         named["class_attributes"] = domain.class_attributes
+    if domain.groups is not None:
+        named["groups"] = domain.groups
+    if domain.graph is not None:
+        named |= {"graph/x": domain.graph.x, "graph/edges": domain.graph.edges}
     for name in sorted(named):
         array = named[name]
         digest.update(json.dumps([name, array.dtype.str, list(array.shape)]).encode())

@@ -2,122 +2,170 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tlbench.errors import TrialError
 from tlbench.evaluation import predict as scoring
+from tlbench.evaluation.matching import matched
 from tlbench.training.context import curve_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tlbench.api.recipe import Recipe
-    from tlbench.api.types import Metric, Pool, Predictor, Problem
+    from tlbench.api.types import Array, Metric, Pool, Predictor, Problem
     from tlbench.training.tape import Tape
 
 
-def evaluate(
-    problem: Problem,
-    predictors: Mapping[str, Predictor],
-    tape: Tape,
-    *,
-    recipe: Recipe,
-    metrics: Mapping[str, Metric],
-    conditions: scoring.Conditions,
-    rng: np.random.Generator,
-    budget: int,
-    exclusive: bool,
-) -> dict[str, Any]:
+class Judge(NamedTuple):
+    """How one number comes from scores: the metric, after clusters are matched to classes where they must be."""
+
+    matching: str = "labels"
+
+    def __call__(self, metric: Metric, scores: Array, y: Array) -> float:
+        """Raises ``TrialError`` where the metric gives anything but a finite number."""
+        value = metric.score(matched(scores, y) if self.matching == "clusters" else scores, y)
+        if np.ndim(value) != 0:
+            raise TrialError(
+                f"the metric {metric.name} returned an array of shape {list(np.shape(value))}; expected a number"
+            )
+        if not np.isfinite(value):
+            raise TrialError(f"the metric {metric.name} is {value}")
+        return float(value)
+
+
+@dataclass(eq=False)
+class PoolScorer:
+    """Scores of predictors on test pools: the main one's on some rows for the curve, and all of them in the end."""
+
+    problem: Problem
+    predictors: Mapping[str, Predictor]
+    metrics: Mapping[str, Metric]
+    conditions: scoring.Conditions
+    rows: Array | None
+    windows: list[tuple[int, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        tests = self.problem.test
+        self.main = "target" if "target" in tests else next(iter(tests))
+        self.metric = next(iter(self.metrics.values()))
+        self.judge = Judge(self.problem.matching)
+        self.examples = len(tests[self.main]) if self.rows is None else len(self.rows)
+
+    def at_point(self, *, whole: bool) -> tuple[float, float | None]:
+        """The main score on the curve's rows and, where ``whole``, on all of the test as well."""
+        predictor, pool = self.predictors[self.main], self.problem.test[self.main]
+        scores = scoring.predict(predictor, pool, self.conditions, None if whole else self.rows)
+        y = np.asarray(pool.y)
+        if not whole:
+            return self.judge(self.metric, scores, y if self.rows is None else y[self.rows]), None
+        own, some = self.judge(self.metric, scores, y), self.rows
+        return own if some is None else self.judge(self.metric, scores[some], y[some]), own
+
+    def on_validation(self) -> float:
+        """The main score on the examples that choose."""
+        pool = self.problem.validation
+        assert pool is not None
+        scores = scoring.predict(self.predictors[self.main], pool, self.conditions)
+        return self.judge(self.metric, scores, np.asarray(pool.y))
+
+    def final(self) -> dict[str, dict[str, float]]:
+        """Every metric on every pool that has a predictor."""
+        found: dict[str, dict[str, float]] = {}
+        for name, predictor in self.predictors.items():
+            pool = self.problem.test[name]
+            windows = self.windows if name == self.main else None
+            scores = scoring.predict(predictor, pool, self.conditions, windows=windows)
+            found[name] = {m.name: self.judge(m, scores, np.asarray(pool.y)) for m in self.metrics.values()}
+        if self.problem.harmonic:
+            found["harmonic"] = {
+                m.name: _harmonic_mean([scores[m.name] for scores in found.values()]) for m in self.metrics.values()
+            }
+        return found
+
+    def rates(self) -> dict[str, Any]:
+        """Examples/s and latency of the main predictor."""
+        predictor, pool = self.predictors[self.main], self.problem.test[self.main]
+        if len(self.windows) < 4:  # too few for a steady state: score the test set again
+            for _ in range(3):
+                scoring.predict(predictor, pool, self.conditions, windows=self.windows)
+        inference = scoring.rate_of(self.windows)
+        return {
+            "inference": inference._asdict() if inference else None,
+            "latency_ms": scoring.latency(predictor, pool, self.conditions)._asdict(),
+        }
+
+    def flops(self) -> int | None:
+        return scoring.forward_flops(self.predictors[self.main], self.problem.test[self.main], self.conditions)
+
+
+def evaluate(scorer: Any, tape: Tape, *, recipe: Recipe, budget: int, exclusive: bool) -> dict[str, Any]:
     """The parts of a record that come from scoring; the trained modules end at the selected point.
 
-    ``rng`` draws the test examples of the curve; ``exclusive`` says whether the device was the trial's alone,
-    without which there is no throughput.
+    ``scorer`` is a ``PoolScorer`` or an ``EpisodeScorer``; ``exclusive`` says whether the device was the trial's
+    alone, without which there is no throughput.
     """
-    main = "target" if "target" in problem.test else next(iter(problem.test))
-    test, metric = problem.test[main], next(iter(metrics.values()))
-    rows = scoring.curve_rows(len(test), recipe.curve_examples, rng)
     rule = recipe.selection
-
     positions = tape.points()
-    if tape.snapshots and tape.snapshots[-1].step != (tape.snapshots[positions[-1]].step if positions else -1):
+    if tape.snapshots and tape.snapshots[-1].at != (tape.snapshots[positions[-1]].at if positions else -1):
         positions.append(len(tape.snapshots) - 1)  # the end, where a strategy left part of its budget unused
     curve: list[float] = []
     chosen: list[float] = []
     for position in positions:
         tape.restore(position)
-        if rule == "oracle":
-            whole = scoring.predict(predictors[main], test, conditions)
-            chosen.append(_score(metric, whole, test))
-            curve.append(_score(metric, whole, test, rows))
-            continue
-        curve.append(_score(metric, scoring.predict(predictors[main], test, conditions, rows), test, rows))
-        if rule != "last" and problem.validation is not None:
-            chosen.append(
-                _score(metric, scoring.predict(predictors[main], problem.validation, conditions), problem.validation)
-            )
+        score, whole = scorer.at_point(whole=rule == "oracle")
+        curve.append(score)
+        if whole is not None:
+            chosen.append(whole)
+        elif rule not in ("last", "oracle") and scorer.problem.validation is not None:
+            chosen.append(scorer.on_validation())
     selected = len(positions) - 1
     if chosen:
-        selected = int(np.argmax(np.array(chosen) * (1 if metric.higher_is_better else -1)))
-    if positions and selected != len(positions) - 1:
-        tape.restore(positions[selected])
-
-    found: dict[str, dict[str, float]] = {}
-    windows: list[tuple[int, float]] = []
-    for name, pool in problem.test.items():
-        scores = scoring.predict(predictors[name], pool, conditions, windows=windows if name == main else None)
-        found[name] = {m.name: _score(m, scores, pool) for m in metrics.values()}
+        selected = int(np.argmax(np.array(chosen) * (1 if scorer.metric.higher_is_better else -1)))
+    if positions:
+        tape.restore(positions[selected] if selected != len(positions) - 1 else len(tape.snapshots) - 1)
+    found = scorer.final()
     if not positions:  # nothing was trained: the curve is one point, before any step
-        curve = [_score(metric, scoring.predict(predictors[main], test, conditions, rows), test, rows)]
+        curve = [scorer.at_point(whole=False)[0]]
+    training = scoring.rate_of([(w.examples, w.seconds) for w in tape.windows])
     return {
         "metrics": found,
         "curve": {
-            "pool": main,
-            "metric": metric.name,
-            "examples": len(test) if rows is None else len(rows),
-            "steps": [tape.snapshots[p].step for p in positions] or [0],
+            "pool": scorer.main,
+            "metric": scorer.metric.name,
+            "examples": scorer.examples,
+            "steps": [tape.snapshots[p].at for p in positions] or [0],
             "scores": curve,
             "seconds": [tape.snapshots[p].seconds for p in positions] or [0.0],
             "validation": chosen or None,
-            "selected": tape.snapshots[positions[selected]].step if positions else 0,
+            "selected": tape.snapshots[positions[selected]].at if positions else 0,
             "budget": budget,
             "points": curve_steps(budget, recipe.curve_points) if positions else [0],
         },
         "losses": {"steps": tape.loss_steps, **tape.losses} if tape.loss_steps else None,
-        "throughput": _throughput(tape, predictors[main], test, conditions, windows) if exclusive else None,
+        "throughput": {"training": training._asdict() if training else None, **scorer.rates()} if exclusive else None,
         "cost": {
             "steps": tape.steps,
             "examples": dict(tape.examples),
-            "forward_flops": scoring.forward_flops(predictors[main], test, conditions),
+            "forward_flops": scorer.flops(),
             "energy_j": None,
         },
     }
 
 
-def _score(metric: Metric, scores: Any, pool: Pool, rows: Any = None) -> float:
-    assert pool.y is not None
-    y = np.asarray(pool.y if rows is None else pool.y[rows])
-    value = metric.score(scores if rows is None or len(scores) == len(y) else scores[rows], y)
-    if np.ndim(value) != 0:
-        raise TrialError(
-            f"the metric {metric.name} returned an array of shape {list(np.shape(value))}; expected a number"
-        )
-    if not np.isfinite(value):
-        raise TrialError(f"the metric {metric.name} is {value}")
-    return float(value)
+def judge_of(metrics: Mapping[str, Metric], conditions: scoring.Conditions) -> Callable[[Predictor, Pool], float]:
+    """What ``ctx.score`` does: the run's first metric of a predictor on a pool."""
+    metric = next(iter(metrics.values()))
+
+    def judge(predictor: Predictor, pool: Pool) -> float:
+        return Judge()(metric, scoring.predict(predictor, pool, conditions), np.asarray(pool.y))
+
+    return judge
 
 
-def _throughput(
-    tape: Tape, predictor: Predictor, test: Pool, conditions: scoring.Conditions, windows: list[tuple[int, float]]
-) -> dict[str, Any]:
-    training = scoring.rate_of([(w.examples, w.seconds) for w in tape.windows])
-    if len(windows) < 4:  # too few for a steady state: score the test set again
-        for _ in range(3):
-            scoring.predict(predictor, test, conditions, windows=windows)
-    inference = scoring.rate_of(windows)
-    return {
-        "training": training._asdict() if training else None,
-        "inference": inference._asdict() if inference else None,
-        "latency_ms": scoring.latency(predictor, test, conditions)._asdict(),
-    }
+def _harmonic_mean(values: list[float]) -> float:
+    """n / sum(1 / v), 0 where one is not above 0; of two, 2 u s / (u + s) (Xian et al. 2018, eq. 2)."""
+    return len(values) / sum(1 / v for v in values) if min(values) > 0 else 0.0

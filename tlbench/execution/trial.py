@@ -9,8 +9,8 @@ from __future__ import annotations
 import random
 import shutil
 import traceback
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,19 +21,23 @@ from torch import nn
 from tlbench.api.recipe import Recipe
 from tlbench.api.records import Record, Status
 from tlbench.api.trials import PRETRAINED, Trial
-from tlbench.api.types import Adaptable, Pool, Predictor, Problem, Seeds, Start
+from tlbench.api.types import Adaptable, Domain, Pool, Problem, Seeds, Start
 from tlbench.data.inputs import scaling
 from tlbench.errors import SkipTrial, TlbenchError, TrialError
-from tlbench.evaluation.predict import Conditions
+from tlbench.evaluation.predict import Conditions, curve_rows
 from tlbench.execution.clock import Clocks, now, peaks, reset_peaks
+from tlbench.execution.desk import Desk, predictors_of, refit
 from tlbench.execution.environment import environment
-from tlbench.execution.score import evaluate
+from tlbench.execution.episodes import EpisodeScorer, about_episodes
+from tlbench.execution.score import PoolScorer, evaluate
 from tlbench.models.factory import ModelFactory
 from tlbench.training.checkpoint import Checkpoints, Interrupted
-from tlbench.training.context import open_context
+from tlbench.training.context import Extras
 from tlbench.training.tape import Tape
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from tlbench.execution.bench import Bench
 
 
@@ -109,39 +113,41 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
         parts = _parts(trial, bench)
         target = bench.describe(trial.target)
         weights, about = bench.load_weights(trial.parents[0]) if parts.start == "source" else (None, None)
-        dims = list(target.domain.shape.dims)
-        if about is not None and target.domain.kind == "features" and about["shape"] != dims:
-            raise SkipTrial(
-                f"the source has examples of shape {about['shape']} and the target of shape {dims}; "
-                "weights trained on one do not fit the other"
-            )
+        if about is not None:
+            _check_spaces(about["shape"], target.domain, "weights trained on one do not fit the other")
         identity = trial.backbone.digest
         models = ModelFactory(parts.backbone, identity, target.domain.shape, seeds, bench.device, weights)
         problem = _problem(trial, bench, parts, models)
-        given = _given(trial, parts, problem)
+        episodes = problem.episodes
+        refits = episodes is not None and "episodes" not in parts.strategy.needs
+        given = _given(trial, parts, problem, refits)
         sizes = {name: len(pool) for name, pool in problem.train.items()}
         found["data"] = _about_data(trial, bench, sizes, about)
         found["seeds"] = {"suite": trial.seed, **{axis: seeds.integer(axis, identity) for axis in ("init", "head")}}
         found["seeds"] |= {axis: seeds.integer(axis, trial.target.digest) for axis in ("subset", "curve")}
-        num_classes = problem.num_classes
-        attributes = problem.class_attributes
+        desk = Desk(
+            parts.strategy,
+            models,
+            parts.recipe,
+            parts.start,
+            problem.num_classes,
+            _extras(parts.strategy, problem),
+            bench,
+            Conditions(bench.device, parts.recipe.precision, scaling(models.transform, bench.device)),
+        )
         del problem  # and with it the test side
         _seed_everything(seeds, trial)
         folder = bench.run.work(trial.key) / trial.fingerprint[:12]
         tape = Tape(folder)
         checkpoints = Checkpoints(folder, float(bench.spec["checkpoint_seconds"]))
-        ctx = open_context(
-            given,
-            num_classes=num_classes,
-            models=models,
-            recipe=parts.recipe,
-            start=parts.start,
-            tape=tape,
-            checkpoints=checkpoints,
-            stop=bench.stop,
-            features=bench.features,
-            class_attributes=None if attributes is None else torch.from_numpy(attributes).to(bench.device),
-        )
+    if refits:
+        again = partial(_problem, trial, bench, parts, models)
+        more, said = refit(desk, given, again, clocks, partial(_seed_everything, seeds, trial))
+        found["data"] |= said
+        found |= more
+        return
+    with clocks.measure("setup"):
+        ctx = desk.context(given, tape, checkpoints)
     with clocks.measure("training"):
         fitted = parts.strategy.fit(ctx)
         tape.close()
@@ -150,19 +156,13 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
     found["resumed_from"] = checkpoints.resumed_from
     with clocks.measure("evaluation"):
         problem = _problem(trial, bench, parts, models)
-        predictors = _predictors(fitted, problem)
         found["data"]["test"] = {name: len(pool) for name, pool in problem.test.items()}
-        found |= evaluate(
-            problem,
-            predictors,
-            tape,
-            recipe=parts.recipe,
-            metrics=bench.metrics,
-            conditions=Conditions(bench.device, parts.recipe.precision, scaling(models.transform, bench.device)),
-            rng=seeds.generator("curve", trial.target.digest),
-            budget=ctx.budget,
-            exclusive=not bench.spec["shared"],
-        )
+        if ctx.session.reported:
+            found["data"]["reported"] = dict(ctx.session.reported)
+        scorer = _scorer(fitted, problem, bench, desk.conditions, parts.recipe, seeds, trial)
+        found |= evaluate(scorer, tape, recipe=parts.recipe, budget=ctx.budget, exclusive=not bench.spec["shared"])
+        if problem.episodes is not None:
+            found["data"]["episodes"] = about_episodes(problem.episodes, scorer.scored, refitted=False)
     found["cost"] |= _sizes(fitted, tape)
     if trial.kind == "source-model":
         said = {
@@ -179,53 +179,66 @@ def _problem(trial: Trial, bench: Bench, parts: _Parts, models: ModelFactory) ->
     target = bench.domain(trial.target, transform)
     source = None
     wants = parts.strategy.needs | getattr(parts.strategy, "uses", frozenset())
-    wants_source = parts.task.needs_source or any(name.startswith("source") for name in wants)
-    if wants_source and trial.source is not None and trial.source.name != PRETRAINED:
+    always = parts.task.needs_source or getattr(parts.task, "sees_source", False)
+    wants_source = any(name.startswith("source") for name in wants)
+    if (always or wants_source) and trial.source is not None and trial.source.name != PRETRAINED:
         source = bench.domain(trial.source, transform)
-        if source.kind == "features" and source.shape != target.shape:
-            raise SkipTrial(
-                f"source and target have different feature spaces ({source.shape.dims} and {target.shape.dims}), "
-                f"which {trial.strategy.label} does not handle"
-            )
+        if wants_source and getattr(parts.strategy, "spaces", "same") != "any":
+            _check_spaces(source.shape.dims, target, f"which {trial.strategy.label} does not handle")
     problem: Problem = parts.task.build(source, target, Seeds(trial.seed), parts.recipe.selection)
     return problem
 
 
-def _given(trial: Trial, parts: _Parts, problem: Problem) -> dict[str, Pool]:
-    """The pools that the strategy declared and may see; no others."""
+def _check_spaces(source: Sequence[int], target: Domain, so: str) -> None:
+    """Skip where examples differ in more than the size of an image, which a backbone's transform brings to one."""
+    dims = target.shape.dims
+    same = len(source) == len(dims) if target.kind == "image" else list(source) == list(dims)
+    if not same:
+        raise SkipTrial(f"source and target have different feature spaces, {tuple(source)} and {dims}; {so}")
+
+
+def _extras(strategy: Any, problem: Problem) -> Extras:
+    """What the strategy may see beside pools; only what it declared."""
+    needs = strategy.needs
+    return Extras(
+        attributes=problem.class_attributes if "class_attributes" in needs else {},
+        graphs=problem.graphs if "graphs" in needs else {},
+        episode=problem.episodes.shape if problem.episodes is not None else None,
+    )
+
+
+def _given(trial: Trial, parts: _Parts, problem: Problem, refits: bool) -> dict[str, Pool]:
+    """The pools that the strategy declared and may see; no others. Where it is refitted, ``target`` comes later."""
     at_hand = dict(problem.train)
     if trial.strategy.name in parts.task.references:
         at_hand |= problem.withheld
     needs = parts.strategy.needs
-    if missing := sorted(needs - set(at_hand)):
+    extras = {"episodes": problem.episodes, "class_attributes": problem.class_attributes, "graphs": problem.graphs}
+    offered = {*at_hand, *(name for name, kept in extras.items() if kept), *(["target"] if refits else [])}
+    if missing := sorted(needs - offered):
         raise SkipTrial(
             f"{trial.strategy.label} needs {', '.join(missing)}; "
-            f"the task {trial.task.label} offers {', '.join(sorted(problem.train))}"
+            f"the task {trial.task.label} offers {', '.join(sorted(offered)) or 'nothing'}"
         )
     wanted = needs | getattr(parts.strategy, "uses", frozenset())
     return {name: pool for name, pool in at_hand.items() if name in wanted}
 
 
-def _predictors(fitted: Any, problem: Problem) -> dict[str, Predictor]:
-    """One predictor for each scored pool."""
-    if isinstance(fitted, Mapping):
-        if missing := sorted(set(problem.test) - set(fitted)):
+def _scorer(
+    fitted: Any, problem: Problem, bench: Bench, conditions: Conditions, recipe: Recipe, seeds: Seeds, trial: Trial
+) -> Any:
+    """What scores the fitted strategy: on pools, or on episodes."""
+    if problem.episodes is not None:
+        if not isinstance(fitted, Adaptable):
             raise TrialError(
-                f"fit() returned predictors for {sorted(fitted)}; the task also scores {', '.join(missing)}"
+                f"fit() returned a {type(fitted).__name__}; a strategy that needs episodes returns something to adapt"
             )
-        predictors = {name: fitted[name] for name in problem.test}
-    elif isinstance(fitted, Adaptable):
-        raise TrialError("fit() returned something to adapt to episodes, and this task has none")
-    elif callable(fitted):
-        predictors = dict.fromkeys(problem.test, fitted)
-    else:
-        raise TrialError(
-            f"fit() returned a {type(fitted).__name__}; expected a predictor: inputs [B, ...] -> scores [B, C]"
-        )
-    for predictor in predictors.values():
-        if isinstance(predictor, nn.Module):
-            predictor.eval()
-    return predictors
+        return EpisodeScorer(problem, fitted, bench.metrics, conditions)
+    predictors = predictors_of(fitted, problem)
+    main = problem.test["target" if "target" in problem.test else next(iter(problem.test))]
+    rng = seeds.generator("curve", trial.target.digest)
+    rows = curve_rows(len(main), recipe.curve_examples, rng)
+    return PoolScorer(problem, predictors, bench.metrics, conditions, rows)
 
 
 def _sizes(fitted: Any, tape: Tape) -> dict[str, Any]:

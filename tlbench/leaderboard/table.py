@@ -114,7 +114,7 @@ def columnar(
     for i, record in enumerate(kept):
         if record.status is not Status.OK:
             continue
-        pool = "target" if "target" in record.metrics else next(iter(record.metrics), None)
+        pool = record.scored
         if pool is not None:
             numbers["score"][i] = sign * _number(record.metrics[pool].get(chosen))
         numbers["step"][i] = _step(record, pool)
@@ -209,7 +209,7 @@ def _default_metric(records: Iterable[Record]) -> str:
     for record in records:
         if record.status is not Status.OK or record.trial["kind"] != "trial" or not record.metrics:
             continue
-        scored = record.metrics.get("target") or next(iter(record.metrics.values()))
+        scored = record.metrics[record.scored or ""]
         if record.curve and record.curve.get("metric") in scored:
             return str(record.curve["metric"])
         if scored:

@@ -13,7 +13,7 @@ class Classifier(nn.Module):
     def __init__(self, backbone: nn.Module, num_classes: int) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = nn.Linear(int(backbone.num_features), num_classes)  # type: ignore[arg-type]
+        self.head: nn.Module = nn.Linear(int(backbone.num_features), num_classes)  # type: ignore[arg-type]
 
     def forward(self, x: Any) -> Tensor:
         scores: Tensor = self.head(self.backbone(x))

@@ -33,7 +33,7 @@ class ModelFactory:
     seeds: Seeds
     device: torch.device
     source_weights: Mapping[str, Tensor] | None = None
-    _templates: dict[bool, nn.Module] = field(default_factory=dict)
+    _templates: dict[tuple[bool, Shape], nn.Module] = field(default_factory=dict)
 
     @property
     def transform(self) -> InputTransform | None:
@@ -41,37 +41,60 @@ class ModelFactory:
         found: InputTransform | None = self._template(pretrained=False).transform  # type: ignore[assignment]
         return found
 
-    def make_backbone(self, start: Start) -> nn.Module:
-        """A fresh backbone, x [B, ...] -> features [B, D]."""
-        model = copy.deepcopy(self._template(pretrained=start != "random"))
+    def make_backbone(self, start: Start, shape: Shape | None = None) -> nn.Module:
+        """A fresh backbone, x [B, ...] -> features [B, D]; ``shape`` where its inputs are not the target's."""
+        model = copy.deepcopy(self._template(pretrained=start != "random", shape=shape))
         if start == "source":
-            if self.source_weights is None:
-                raise TrialError(
-                    "the strategy asks for weights trained on the source, but this trial has no source model"
-                )
-            state = {
-                k.removeprefix("backbone."): v for k, v in self.source_weights.items() if k.startswith("backbone.")
-            }
+            if shape not in (None, self.shape):
+                raise TrialError(f"weights trained on the source fit inputs of shape {self.shape.dims}, not {shape}")
+            state = self._from_source()
+            state = {k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")}
             model.load_state_dict(state)
         return model.to(self.device)
 
-    def make_classifier(self, start: Start, num_classes: int) -> Classifier:
+    def make_classifier(self, start: Start, num_classes: int, shape: Shape | None = None) -> Classifier:
         """A fresh backbone with a fresh head; the head depends on the seed and its shape only."""
-        backbone = self.make_backbone(start)
+        backbone = self.make_backbone(start, shape)
         with self._seeded("head", self.identity, str(num_classes)):
             model = Classifier(backbone.cpu(), num_classes)
         return model.to(self.device)
+
+    def make_source_classifier(self, start: Start) -> nn.Module:
+        """The classifier trained on the source, head included; for own weights, with the head that they bring."""
+        if start == "source":
+            state = self._from_source()
+            model = self.make_classifier("random", len(state["head.weight"]))
+            model.load_state_dict(dict(state))
+            return model
+        backbone = self.make_backbone("weights")
+        own = getattr(backbone, "own_head", None)
+        head = own() if callable(own) and start == "weights" else None
+        if head is None:
+            raise TrialError(
+                "there is no classifier of the source: the strategy starts from "
+                f"{'random weights' if start == 'random' else 'weights that come without their head'}"
+            )
+        model = Classifier(backbone.cpu(), 1)
+        model.head = head
+        return model.to(self.device)
+
+    def _from_source(self) -> Mapping[str, Tensor]:
+        if self.source_weights is None:
+            raise TrialError("the strategy asks for weights trained on the source, but this trial has no source model")
+        return self.source_weights
 
     def with_backbone(self, backbone: Backbone, identity: str) -> ModelFactory:
         """The same trial with another backbone, which knows no source model."""
         return replace(self, backbone=backbone, identity=identity, source_weights=None, _templates={})
 
-    def _template(self, *, pretrained: bool) -> nn.Module:
+    def _template(self, *, pretrained: bool, shape: Shape | None = None) -> nn.Module:
+        shape = shape or self.shape
         pretrained = pretrained and self.backbone.pretrained_on is not None
-        if pretrained not in self._templates:
+        at = (pretrained, shape)
+        if at not in self._templates:
             with self._seeded("init", self.identity):
-                self._templates[pretrained] = self.backbone.load(self.shape, pretrained=pretrained)
-        return self._templates[pretrained]
+                self._templates[at] = self.backbone.load(shape, pretrained=pretrained)
+        return self._templates[at]
 
     def _seeded(self, axis: str, *names: str) -> _Seeded:
         return _Seeded(self.seeds.integer(axis, *names))

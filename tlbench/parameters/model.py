@@ -17,7 +17,7 @@ from pydantic import AllowInfNan, BaseModel, ConfigDict, Field, Strict, create_m
 from pydantic.errors import PydanticUserError
 
 from tlbench.errors import PluginError
-from tlbench.parameters.text import LISTS, UNIONS, type_text
+from tlbench.parameters.text import LISTS, PLUGINS, UNIONS, type_text
 
 
 class Parameters(BaseModel):
@@ -82,6 +82,8 @@ def _strict(hint: Any, name: str) -> Any:
         return Annotated[(_strict(parts[0], name), *parts[1:])]
     if hint is float:
         return Annotated[float, Strict(), AllowInfNan(False)]
+    if hint in PLUGINS:
+        return Union[Annotated[str, Strict()], dict[str, Any]]  # noqa: UP007
     if hint in (int, bool, str):
         return Annotated[hint, Strict()]
     if hint in (Any, None, type(None), list, tuple, set, frozenset, dict) or origin is Literal:
@@ -98,7 +100,8 @@ def _strict(hint: Any, name: str) -> Any:
         return hint
     raise PluginError(
         f"parameter {name!r} has the type {type_text(hint)}; a parameter is a number, text, true or false, null, "
-        "a path, one of a few values (Literal or Enum), or a list, a mapping with text keys or a dataclass of these"
+        "a path, one of a few values (Literal or Enum), a strategy or a backbone, or a list, a mapping with text keys "
+        "or a dataclass of these"
     )
 
 

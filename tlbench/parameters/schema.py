@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from tlbench.errors import PluginError, TlbenchError
 from tlbench.parameters.messages import Problem, explained, shown
 from tlbench.parameters.model import Parameters, dumped, fields_of, is_plain, model_of, plain, types_of
-from tlbench.parameters.text import LISTS, UNIONS, bare, field_docs, first_line, type_text
+from tlbench.parameters.text import LISTS, PLUGINS, UNIONS, bare, field_docs, first_line, type_text
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -36,6 +36,7 @@ __all__ = [
     "grid_problems",
     "json_schema",
     "model_of",
+    "nested",
     "plain",
     "problems",
     "types_of",
@@ -78,12 +79,30 @@ def complete(cls: type, params: Mapping[str, Any], *, of: str | None = None) -> 
     return dumped(model)
 
 
-def build(cls: type[T], params: Mapping[str, Any], *, of: str | None = None) -> T:
-    """An instance with these parameters. Raises ``PluginError`` with one line for each problem."""
+def build(
+    cls: type[T], params: Mapping[str, Any], *, of: str | None = None, inner: Mapping[str, Any] | None = None
+) -> T:
+    """An instance with these parameters. Raises ``PluginError`` with one line for each problem.
+
+    ``inner`` has the instances for the parameters that are plugins themselves, see ``nested``.
+    """
     model, found = _check(cls, params, of or _owner(cls))
     if found or model is None:
         raise PluginError("\n".join(problem.message for problem in found))
-    return _built(cls, model)
+    return _built(cls, model, inner or {})
+
+
+def nested(cls: type) -> dict[str, tuple[str, bool]]:
+    """The parameters that hold other plugins: name -> (kind of plugin, whether it is a list of them)."""
+    found = {}
+    for name, hint in types_of(cls).items():
+        hint = bare(hint)
+        parts = [bare(part) for part in get_args(hint) if part not in (None, type(None), Ellipsis)]
+        if hint in PLUGINS:
+            found[name] = (PLUGINS[hint], False)
+        elif get_origin(hint) in (*LISTS, *UNIONS) and len(parts) == 1 and parts[0] in PLUGINS:
+            found[name] = (PLUGINS[parts[0]], get_origin(hint) in LISTS)
+    return found
 
 
 def check_defaults(cls: type) -> None:
@@ -125,8 +144,9 @@ def _check(cls: type, params: Mapping[str, Any], of: str) -> tuple[BaseModel | N
     return model, []
 
 
-def _built(cls: type[T], model: BaseModel) -> T:
-    return cls(**{name: _value(getattr(model, f"p_{name}")) for name in fields_of(cls)})
+def _built(cls: type[T], model: BaseModel, inner: Mapping[str, Any] | None = None) -> T:
+    values = {name: _value(getattr(model, f"p_{name}")) for name in fields_of(cls)}
+    return cls(**{**values, **(inner or {})})
 
 
 def _value(value: Any) -> Any:

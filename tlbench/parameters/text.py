@@ -17,6 +17,11 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from tlbench.api.types import Backbone, Strategy
+
+PLUGINS: dict[Any, str] = {Strategy: "strategies", Backbone: "backbones"}
+"""Parameters of these types hold another plugin: its name, or a mapping with ``name`` and parameters."""
+
 UNIONS = (Union, types.UnionType)
 LISTS: tuple[Any, ...] = (list, tuple, set, frozenset, Sequence)
 
@@ -47,6 +52,8 @@ def type_text(hint: Any) -> str:
         return "null"
     if hint is Any:
         return "any"
+    if hint in PLUGINS:
+        return str(hint.__name__).lower()
     if choices := (options(hint) if origin not in UNIONS else []):
         return " | ".join(repr(value) for value in choices)
     if origin in UNIONS:
@@ -67,6 +74,8 @@ def expected_text(hint: Any) -> str:
     """What a message says it expected: ``a number``, ``one of 'sgd', 'adam'``, ``a list of 2 numbers``."""
     hint = bare(hint)
     origin, parts = get_origin(hint), get_args(hint)
+    if hint in PLUGINS:
+        return f"a {type_text(hint)}'s name, or a mapping with 'name' and parameters"
     if hint in _SINGULAR:
         return _SINGULAR[hint]
     if choices := (options(hint) if origin not in UNIONS else []):

@@ -179,6 +179,7 @@ def _unordered(suite: Suite, plugins: Plugins, seed: int | None) -> Iterator[tup
                             task.name,
                             own.strategy.name,
                             backbone.name,
+                            *own.inner,
                             *(inherited if from_model else ()),
                         ),
                     )

@@ -21,6 +21,7 @@ class Cell:
 
     ``needs_source``  whether its trials depend on the source
     ``from_source``   whether its backbone starts from the source's weights
+    ``inner``         fingerprints of the plugins in its parameters
     ``missing``       why it cannot run under the task with a data set as its source; and with ``pretrained``
     """
 
@@ -30,6 +31,7 @@ class Cell:
     from_source: bool
     missing: str | None
     missing_pretrained: str | None
+    inner: tuple[str, ...] = ()
 
 
 def cell(plugins: Plugins, task: Choice, strategy: Choice) -> Cell:
@@ -41,6 +43,11 @@ def cell(plugins: Plugins, task: Choice, strategy: Choice) -> Cell:
     if strategy.name in setting.references:
         offers |= frozenset(getattr(setting, "withholds", frozenset()))
     weights_only = frozenset(pool for pool in offers if not _of_source(pool))
+    if start == "source" and "source" not in offers:
+        barred = (
+            f"strategy {strategy.name!r} starts from a model of the labelled source, which task {task.name!r} lacks"
+        )
+        return Cell(task, strategy, True, True, barred, barred)
     if setting.needs_source:
         missing_pretrained: str | None = (
             f"task {task.name!r} needs the source's data, and the source {PRETRAINED!r} is weights without data"
@@ -54,6 +61,7 @@ def cell(plugins: Plugins, task: Choice, strategy: Choice) -> Cell:
         from_source=start == "source",
         missing=_missing(strategy, needs, task, offers, ""),
         missing_pretrained=missing_pretrained,
+        inner=tuple(sorted({plugins.fingerprint(*at) for at in plugins.inside("strategies", strategy)})),
     )
 
 

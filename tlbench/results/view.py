@@ -99,7 +99,7 @@ def _trials(records: Sequence[Record]) -> Iterator[RenderableType]:
 def _score(record: Record) -> str:
     if not record.curve or not record.metrics:
         return ""
-    return f"{record.metrics[record.curve['pool']][record.curve['metric']]:.4f}"
+    return f"{record.metrics[record.scored or ''][record.curve['metric']]:.4f}"
 
 
 def sparkline(values: Sequence[float]) -> str:

@@ -163,7 +163,7 @@ class Reader:
     ) -> list[dict[str, Any]] | None:
         """The points of a grid; ``None`` where a parameter is wrong. ``where`` has the entry of each parameter."""
         cls = self._cls(kind, name)
-        problems = parameters.grid_problems(cls, params, of=self.plugins.get(kind, name).title)
+        problems = self.plugins.problems(kind, name, params)
         for path, message in problems:
             place = (*where[str(path[0])], *path) if path and path[0] in where else entry
             self.findings.add(place, message, key=message.startswith("unknown"))
@@ -204,5 +204,15 @@ def _label(name: str, params: Mapping[str, Any]) -> str:
 
 def _parts(params: Mapping[str, Any]) -> Iterator[str]:
     for key, value in params.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        text = _text(value)
         yield f"{key}={text if len(text) <= 40 else text[:39] + '…'}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict) and "name" in value:  # a strategy within a strategy
+        return _label(str(value["name"]), {key: item for key, item in value.items() if key != "name"})
+    if isinstance(value, list):
+        return f"[{','.join(map(_text, value))}]"
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -15,6 +15,7 @@ from tlbench.testing.kinds import (
     check_reporter,
     check_task,
 )
+from tlbench.testing.settings import two_graphs, unseen_classes
 from tlbench.testing.strategies import check_strategy, reachable_arrays
 from tlbench.testing.toys import Toy, check_beats, covariate_shift, few_labels, score
 
@@ -32,4 +33,6 @@ __all__ = [
     "few_labels",
     "reachable_arrays",
     "score",
+    "two_graphs",
+    "unseen_classes",
 ]

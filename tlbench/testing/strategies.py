@@ -20,7 +20,8 @@ from torch import Tensor
 from tlbench.api.recipe import Recipe
 from tlbench.errors import TrialError
 from tlbench.testing.classes import check_class
-from tlbench.testing.toys import Toy, every_pool, few_labels, fit
+from tlbench.testing.settings import contract_toy
+from tlbench.testing.toys import Toy, every_pool, fit
 from tlbench.training.checkpoint import Interrupted
 
 if TYPE_CHECKING:
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
     from tlbench.training.context import TrialContext
 
 
-def check_strategy(strategy: Any) -> None:
+def check_strategy(strategy: Any, toy: Toy | None = None) -> None:
     """The whole contract of a strategy, on a small problem with every pool that it may ask for.
+
+    ``toy`` is that problem, for a strategy that takes no feature vectors; where left out, one that fits its needs.
 
     It is a frozen dataclass with ``name``, ``needs`` and a docstring; its scores are finite and [N, C]; the same
     seed gives the same scores; a training that was stopped and resumed gives the same; it changes neither itself
@@ -37,12 +40,12 @@ def check_strategy(strategy: Any) -> None:
     example.
     """
     check_class(strategy, "strategy", "fit")
-    assert isinstance(getattr(type(strategy), "needs", None), frozenset), "`needs` must be a frozenset of pool names"
-    assert isinstance(getattr(type(strategy), "uses", frozenset()), frozenset), (
+    assert isinstance(getattr(strategy, "needs", None), frozenset), "`needs` must be a frozenset of pool names"
+    assert isinstance(getattr(strategy, "uses", frozenset()), frozenset), (
         "`uses` must be a frozenset of pool names"
     )
-    toy = dataclasses.replace(few_labels(), recipe=Recipe(steps=24, batch_size=16, curve_points=6))
-    before = {name: _copy_of(pool) for name, pool in every_pool(toy, toy.problem(0)).items()}
+    toy = dataclasses.replace(toy or contract_toy(strategy), recipe=Recipe(steps=24, batch_size=16, curve_points=6))
+    before = {name: copy.deepcopy((pool.x, pool.y)) for name, pool in every_pool(toy, toy.problem(0)).items()}
     own = copy.deepcopy(vars(strategy))
     try:
         first = fit(strategy, toy, extra=True)
@@ -63,22 +66,25 @@ def check_strategy(strategy: Any) -> None:
     _check_resume(strategy, toy, scores)
 
 
-def _copy_of(pool: Pool) -> tuple[Array, Array | None]:
-    return np.array(pool.x), None if pool.y is None else np.array(pool.y)
-
-
-def _check_pools_as_before(ctx: TrialContext, before: Mapping[str, tuple[Array, Array | None]]) -> None:
+def _check_pools_as_before(ctx: TrialContext, before: Mapping[str, tuple[Any, Array | None]]) -> None:
     """The pools, the copies of them that batches are made of, and the features that other trials will get."""
     for name, pool in ctx.given.items():
         x, y = before[name]
-        assert np.array_equal(x, np.asarray(pool.x)), f"the strategy changed the pool {name}"
+        assert _equal(x, pool.x), f"the strategy changed the pool {name}"
         assert y is None or np.array_equal(y, np.asarray(pool.y)), f"the strategy changed the labels of {name}"
         inputs, labels = ctx._tensors(name)
-        assert np.array_equal(x, inputs.numpy()), f"the strategy changed the batches of {name} in place"
+        assert _equal(x, inputs), f"the strategy changed the batches of {name} in place"
         assert y is None or np.array_equal(y, labels.numpy()), f"the strategy changed the labels of {name} in place"  # type: ignore[union-attr]
-        assert torch.equal(ctx.features(name).x, ctx._through_backbone(inputs)), (
-            f"the strategy changed the features of {name} in place; others share them"
-        )
+        if ctx.shape(name) == ctx.models.shape:
+            assert torch.equal(ctx.features(name).x, ctx._through_backbone(inputs)), (
+                f"the strategy changed the features of {name} in place; others share them"
+            )
+
+
+def _equal(x: Any, other: Any) -> bool:
+    if isinstance(x, Mapping):
+        return all(_equal(x[part], other[part]) for part in x)
+    return np.array_equal(np.asarray(x), np.asarray(other))
 
 
 def _check_resume(strategy: Any, toy: Toy, scores: Mapping[str, Array]) -> None:

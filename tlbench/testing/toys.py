@@ -14,16 +14,22 @@ import torch
 from torch import Tensor
 
 from tlbench.api.recipe import Recipe
-from tlbench.api.types import Array, Domain, Pool, Problem, Seeds, Split, Start
-from tlbench.builtin.references import Scratch, SourceOnly, SourceTraining
+from tlbench.api.types import Array, Batch, Domain, Pool, Problem, Seeds, Split, Start
+from tlbench.builtin.metrics import Accuracy
+from tlbench.builtin.references import Chance, Scratch, SourceOnly, SourceTraining
 from tlbench.builtin.small_backbones import MLP
 from tlbench.builtin.tasks import Adaptation, FineTuning, SourceTrainingTask
-from tlbench.data.inputs import scaling
+from tlbench.data.inputs import scaling, to_tensors
+from tlbench.data.pools import pool_of, unlabelled
 from tlbench.errors import TrialError
+from tlbench.evaluation.matching import matched
 from tlbench.evaluation.predict import Conditions, predict
+from tlbench.execution.desk import predictors_of
+from tlbench.execution.episodes import EpisodeScorer, queries_of, support_of
+from tlbench.execution.score import judge_of
 from tlbench.models.factory import ModelFactory
 from tlbench.training.checkpoint import Checkpoints
-from tlbench.training.context import TrialContext, open_context
+from tlbench.training.context import Extras, TrialContext, open_context
 from tlbench.training.tape import Tape
 
 if TYPE_CHECKING:
@@ -106,24 +112,30 @@ class Fit:
     tape: Tape
     problem: Problem
 
+    @property
+    def conditions(self) -> Conditions:
+        return Conditions(CPU, "float32", scaling(self.ctx.models.transform, CPU))
+
     def scores(self) -> Mapping[str, Array]:
-        """Scores [N, C] of each test pool."""
-        conditions = Conditions(CPU, "float32", scaling(self.ctx.models.transform, CPU))
+        """Scores [N, C] of each test pool; of few-shot, those of the queries of each of the first episodes."""
+        try:
+            if self.problem.episodes is not None:
+                return self._of_episodes()
+            found = predictors_of(self.fitted, self.problem)
+            return {name: predict(f, self.problem.test[name], self.conditions) for name, f in found.items()}
+        except TrialError as error:
+            raise AssertionError(str(error)) from error
+
+    def _of_episodes(self) -> Mapping[str, Array]:
+        episodes = self.problem.episodes
+        assert episodes is not None
+        assert hasattr(self.fitted, "adapt"), f"fit() returned a {type(self.fitted).__name__}; expected one to adapt"
         found = {}
-        for name, pool in self.problem.test.items():
-            predictor = self.fitted
-            if isinstance(predictor, Mapping):
-                assert name in predictor, f"fit() returned predictors for {sorted(predictor)}; {name!r} is scored too"
-                predictor = predictor[name]
-            assert callable(predictor), (
-                f"fit() returned a {type(predictor).__name__}; expected a predictor: inputs [B, ...] -> scores [B, C]"
-            )
-            if isinstance(predictor, torch.nn.Module):
-                predictor.eval()
-            try:
-                found[name] = predict(predictor, pool, conditions)
-            except TrialError as error:
-                raise AssertionError(str(error)) from error
+        for index in range(min(3, len(episodes))):
+            support = support_of(episodes, index)
+            batch = Batch(self.conditions.scale(to_tensors(support.x, CPU)), torch.from_numpy(support.y))
+            queries = queries_of(self.problem, index)
+            found[f"episode {index}"] = predict(self.fitted.adapt(batch), queries, self.conditions)
         return found
 
 
@@ -134,10 +146,11 @@ def fit(
     folder: Path | None = None,
     stop: Callable[[], bool] = lambda: False,
     extra: bool = False,
+    given: Mapping[str, Pool] | None = None,
 ) -> Fit:
     """Fit a strategy on a toy problem as the host would; ``extra`` offers it every pool that a task can.
 
-    ``folder`` takes a checkpoint at every chance, and ``stop`` says when to stop.
+    ``folder`` takes a checkpoint at every chance, ``stop`` says when to stop, and ``given`` adds pools.
     """
     problem = toy.problem(seed)
     pools = dict(problem.train)
@@ -145,7 +158,9 @@ def fit(
         pools |= problem.withheld
     if extra:
         pools = every_pool(toy, problem)
-    missing = strategy.needs - set(pools)
+    pools |= given or {}
+    extras = {"episodes": problem.episodes, "class_attributes": problem.class_attributes, "graphs": problem.graphs}
+    missing = strategy.needs - set(pools) - {name for name, kept in extras.items() if kept}
     assert not missing, (
         f"{strategy.name} needs {sorted(missing)}, which the toy problem does not have; it has {sorted(pools)}"
     )
@@ -165,24 +180,29 @@ def fit(
         start=start,
         tape=tape,
         checkpoints=Checkpoints(folder, every=0.0 if folder else 1e9),
+        judge=judge_of({"accuracy": Accuracy()}, Conditions(CPU, "float32", scaling(models.transform, CPU))),
         stop=stop,
+        extras=Extras(
+            problem.class_attributes, problem.graphs, problem.episodes.shape if problem.episodes is not None else None
+        ),
     )
     return Fit(strategy.fit(ctx), ctx, tape, problem)
 
 
 def every_pool(toy: Toy, problem: Problem) -> dict[str, Pool]:
-    """Every pool that a first-release task can offer, for the contract checks."""
-    source, target = toy.source.splits["train"], toy.target.splits["train"]
-    classes = problem.num_classes
-    pools = {
-        "source": Pool(source.x, source.y, classes),
-        "source_val": Pool(source.x[:60], source.y[:60], classes),  # type: ignore[index]
-        "source_unlabelled": Pool(source.x, None, classes),
-        "target": Pool(target.x, target.y, classes),
-        "target_val": Pool(target.x[:30], target.y[:30], classes),  # type: ignore[index]
-        "target_unlabelled": Pool(target.x, None, classes),
-    }
+    """Every pool that a task can offer, for the contract checks."""
+    source, target = pool_of(toy.source.splits["train"], toy.source.num_classes), None
+    if problem.episodes is None:
+        target = pool_of(toy.target.splits["train"], toy.target.num_classes)
+    pools = {"source": source, "source_val": _first(source, 60), "source_unlabelled": unlabelled(source)}
+    if target is not None:
+        pools |= {"target": target, "target_val": _first(target, 30), "target_unlabelled": unlabelled(target)}
     return pools | dict(problem.train)
+
+
+def _first(pool: Pool, size: int) -> Pool:
+    x = {k: v[:size] for k, v in pool.x.items()} if isinstance(pool.x, Mapping) else pool.x[:size]
+    return Pool(x, None if pool.y is None else pool.y[:size], pool.num_classes)
 
 
 @cache
@@ -193,16 +213,44 @@ def _source_weights(toy: Toy, seed: int) -> Mapping[str, Tensor]:
 
 
 def score(strategy: Any, toy: Toy, seed: int = 0) -> float:
-    """Test accuracy of a strategy on a toy problem."""
+    """Test accuracy of a strategy on a toy problem: on the target, or over its episodes."""
+    problem = toy.problem(seed)
+    if problem.episodes is not None:
+        return _score_over_episodes(strategy, toy, seed)
     done = fit(strategy, toy, seed)
-    pool = done.problem.test["target"]
+    pool, scores = done.problem.test["target"], done.scores()["target"]
     assert pool.y is not None
-    return float((done.scores()["target"].argmax(1) == pool.y).mean())
+    if done.problem.matching == "clusters":
+        scores = matched(scores, pool.y)
+    return float((scores.argmax(1) == pool.y).mean())
 
 
-def check_beats(strategy: Any, toy: Toy, margin: float = 0.05, seeds: Iterable[int] = (0, 1, 2)) -> None:
-    """The strategy beats the task's reference on the toy problem by ``margin`` of accuracy, on the mean over seeds."""
-    reference: Any = {"scratch": Scratch(), "source-only": SourceOnly()}[toy.task.references[0]]
+def _score_over_episodes(strategy: Any, toy: Toy, seed: int) -> float:
+    """As the host does: adapted to each episode, or fitted anew on each support set."""
+    if "episodes" in strategy.needs:
+        done = fit(strategy, toy, seed)
+        return EpisodeScorer(done.problem, done.fitted, {"accuracy": Accuracy()}, done.conditions).final()["target"][
+            "accuracy"
+        ]
+    problem, right = toy.problem(seed), []
+    assert problem.episodes is not None
+    for index in range(len(problem.episodes)):
+        done = fit(strategy, toy, seed, given={"target": support_of(problem.episodes, index)})
+        queries = queries_of(problem, index)
+        right.append((predict(done.fitted, queries, done.conditions).argmax(1) == queries.y).mean())
+    return float(np.mean(right))
+
+
+def check_beats(
+    strategy: Any, toy: Toy, margin: float = 0.05, seeds: Iterable[int] = (0, 1, 2), reference: Any = None
+) -> None:
+    """The strategy beats the reference on the toy problem by ``margin`` of accuracy, on the mean over seeds.
+
+    ``reference`` is a strategy; where left out, the first one of the toy's task.
+    """
+    if reference is None:
+        known: dict[str, Any] = {r.name: r for r in (Scratch(), SourceOnly(), Chance())}
+        reference = known[toy.task.references[0]]
     ours = [score(strategy, toy, seed) for seed in seeds]
     theirs = [score(reference, toy, seed) for seed in seeds]
     assert np.mean(ours) >= np.mean(theirs) + margin, (

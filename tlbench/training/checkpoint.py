@@ -143,7 +143,7 @@ class Checkpoints:
 
     def _flush(self, snapshot: Snapshot, index: int) -> dict[str, Any]:
         assert self.folder is not None
-        described = {name: getattr(snapshot, name) for name in ("step", "seconds", "first", "point")}
+        described = {name: getattr(snapshot, name) for name in ("step", "seconds", "first", "point", "at")}
         if snapshot.path is not None:
             return {**described, "file": snapshot.path.name}
         if index not in self._flushed:
@@ -157,7 +157,7 @@ def _snapshot(folder: Path, meta: dict[str, Any]) -> Snapshot:
     path = folder / Path(meta["file"]).name
     with safe_open(path, framework="pt"):
         pass  # raises where the file is missing or not whole
-    return Snapshot(meta["step"], meta["seconds"], meta["first"], meta["point"], None, path)
+    return Snapshot(meta["step"], meta["seconds"], meta["first"], meta["point"], None, path, meta["at"])
 
 
 def _write(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None) -> None:

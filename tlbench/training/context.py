@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +13,29 @@ import torch
 from torch import Tensor, nn
 
 from tlbench.api.trials import canonical
-from tlbench.api.types import Backbone, Batch, Pool, Predictor, Seeds, Start, Terms, Turn, Update
+from tlbench.api.types import (
+    Array,
+    Backbone,
+    Batch,
+    Episodes,
+    EpisodeShape,
+    Graph,
+    Pool,
+    Predictor,
+    Seeds,
+    Shape,
+    Start,
+    Terms,
+    Turn,
+    Update,
+)
 from tlbench.data.inputs import scaling, to_tensors
+from tlbench.data.subsets import validation_rows
 from tlbench.errors import BudgetError, TrialError, unknown
+from tlbench.models.blocks import features_at
 from tlbench.training.augment import augmentation
 from tlbench.training.loop import Phase, play
-from tlbench.training.streams import Stream
+from tlbench.training.streams import Change, EpisodeStream, Stream, first_of
 
 if TYPE_CHECKING:
     from tlbench.api.recipe import Recipe
@@ -50,13 +67,33 @@ class FeatureCache:
 
 @dataclass(eq=False)
 class _Session:
-    """What all contexts of one trial share: the tape, the checkpoints, the count of trainings."""
+    """What all contexts of one trial share: the tape, the checkpoints, the count of trainings, what is reported."""
 
     tape: Tape
     checkpoints: Checkpoints
     stop: Callable[[], bool]
     features: FeatureCache
+    judge: Callable[[Predictor, Pool], float] | None
     phases: int = 0
+    reported: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class _Budget:
+    """Steps to train for. ``branches_from`` is the trial's own budget, for the budget of a branch."""
+
+    total: int
+    used: int = 0
+    branches_from: _Budget | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Extras:
+    """What a strategy may see beside pools, where it declared a need of it."""
+
+    attributes: Mapping[str, Array] = field(default_factory=dict)
+    graphs: Mapping[str, Graph] = field(default_factory=dict)
+    episode: EpisodeShape | None = None
 
 
 @dataclass(eq=False)
@@ -72,8 +109,9 @@ class TrialContext:
     recipe: Recipe
     start: Start
     session: _Session
-    class_attributes: Tensor | None = None
-    _used: int = 0
+    extras: Extras
+    allowance: _Budget
+    changes: tuple[Change, ...] = ()
     _resident: dict[str, tuple[Any, Tensor | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -81,57 +119,127 @@ class TrialContext:
         self.seed = self.seeds.root
         self.device = self.models.device
         self.rng: np.random.Generator = self.seeds.generator("strategy")
-        first = next((n for n in ("target", "source", "target_unlabelled") if n in self.given), None)
-        self.budget = self.recipe.total_steps(len(self.given[first]) if first else 1)
 
     @property
     def pools(self) -> Mapping[str, int]:
         return {name: len(pool) for name, pool in self.given.items()}
 
     @property
+    def budget(self) -> int:
+        """The steps of the whole budget."""
+        return self.allowance.total
+
+    @property
     def steps_left(self) -> int:
-        return self.budget - self._used
+        return self.allowance.total - self.allowance.used
+
+    def classes(self, pool: str) -> int:
+        return self._pool(pool).num_classes
+
+    def shape(self, pool: str) -> Shape:
+        x = self._pool(pool).x
+        if isinstance(x, Mapping):
+            return Shape("graph" if "node" in x else "features", tuple(next(iter(x.values())).shape[1:]))
+        return Shape("image" if x.ndim == 4 else "features", tuple(int(n) for n in x.shape[1:]))
+
+    def inputs(self, pool: str) -> Batch:
+        x, y = self._tensors(pool)
+        return Batch(scaling(self.models.transform, self.device)(x), y)
+
+    # ---- extras ----------------------------------------------------------------------------------
+
+    def attributes(self, role: str) -> Tensor:
+        return to_tensors(_of(self.extras.attributes, role, "class_attributes"), self.device).float()  # type: ignore[no-any-return]
+
+    def graph(self, role: str) -> Graph:
+        graph = _of(self.extras.graphs, role, "graphs")
+        return Graph(to_tensors(graph.x, self.device), to_tensors(graph.edges, self.device))
+
+    @property
+    def episode(self) -> EpisodeShape | None:
+        return self.extras.episode
+
+    def score(self, predictor: Predictor, pool: str) -> float:
+        held = self._pool(pool)
+        if held.y is None:
+            raise TrialError(f"the pool {pool} has no labels to score a predictor by")
+        if self.session.judge is None:
+            raise TrialError("this context was opened without a metric to score by")
+        return self.session.judge(predictor, held)
+
+    def report(self, name: str, value: float) -> None:
+        self.session.reported[name] = float(value)
 
     # ---- models ----------------------------------------------------------------------------------
 
-    def backbone(self, start: Start | None = None) -> nn.Module:
-        return self.models.make_backbone(start or self.start)
+    def backbone(self, start: Start | None = None, shape: Shape | None = None) -> nn.Module:
+        return self.models.make_backbone(start or self.start, shape)
 
-    def classifier(self, start: Start | None = None, num_classes: int | None = None) -> Classifier:
-        return self.models.make_classifier(start or self.start, num_classes or self.num_classes)
+    def classifier(
+        self, start: Start | None = None, num_classes: int | None = None, shape: Shape | None = None
+    ) -> Classifier:
+        return self.models.make_classifier(start or self.start, num_classes or self.num_classes, shape)
 
-    def using(self, backbone: Backbone) -> TrialContext:
-        identity = canonical([type(backbone).name, repr(backbone)])
-        return TrialContext(
-            self.given,
-            self.num_classes,
-            self.models.with_backbone(backbone, identity),
-            self.recipe,
-            "weights",
-            self.session,
-            self.class_attributes,
+    def source_classifier(self) -> nn.Module:
+        return self.models.make_source_classifier(self.start)
+
+    # ---- branches --------------------------------------------------------------------------------
+
+    def using(
+        self,
+        backbone: Backbone | None = None,
+        *,
+        start: Start | None = None,
+        augment: Change | None = None,
+        hold_out: float | None = None,
+        steps: int | None = None,
+    ) -> TrialContext:
+        models, given = self.models, dict(self.given)
+        if backbone is not None:
+            models = models.with_backbone(backbone, canonical([type(backbone).name, repr(backbone)]))
+            start = start or "weights"
+        if hold_out is not None and "target_val" not in given:
+            given |= _held_out(given, hold_out, self.seeds)
+        trial = self.allowance.branches_from or self.allowance
+        return replace(
+            self,
+            given=given,
+            models=models,
+            start=start or self.start,
+            allowance=_Budget(steps or self.recipe.total_steps(_leading(given)), branches_from=trial),
+            changes=self.changes + (() if augment is None else (augment,)),
+            _resident={},
         )
+
+    def augmented(self, augment: Change) -> TrialContext:
+        """The same trial and budget; every training batch passes ``augment`` (see ``using``)."""
+        return replace(self, changes=(*self.changes, augment))
+
+    def restricted(self, pool: str, rows: Array) -> TrialContext:
+        """The same trial and budget with these examples of a pool alone."""
+        resident = {name: tensors for name, tensors in self._resident.items() if name != pool}
+        return replace(self, given={**self.given, pool: _part(self._pool(pool), rows)}, _resident=resident)
 
     # ---- frozen features -------------------------------------------------------------------------
 
-    def features(self, pool: str) -> Batch:
+    def features(self, pool: str, block: int | None = None) -> Batch:
         x, y = self._tensors(pool)
-        key = f"{self._weights_name()}/{_content(self._pool(pool))}"
-        return Batch(self.session.features.get(key, lambda: self._through_backbone(x)), y)
+        key = f"{self._weights_name()}/{block}/{_content(self._pool(pool))}"
+        return Batch(self.session.features.get(key, lambda: self._through_backbone(x, block)), y)
 
-    def on_features(self, score: Callable[[Tensor], Tensor]) -> Predictor:
+    def on_features(self, score: Callable[[Tensor], Tensor], block: int | None = None) -> Predictor:
         net = self.backbone().eval()
-        return lambda x: score(net(x))
+        return lambda x: score(features_at(net, x, block))
 
-    def _through_backbone(self, x: Any) -> Tensor:
+    def _through_backbone(self, x: Any, block: int | None = None) -> Tensor:
         net = self.backbone().eval()
         scale = scaling(self.models.transform, self.device)
         parts = []
         with torch.no_grad():
-            for i in range(0, len(next(iter(x.values())) if isinstance(x, Mapping) else x), FEATURE_CHUNK):
+            for i in range(0, len(first_of(x)), FEATURE_CHUNK):
                 rows = slice(i, i + FEATURE_CHUNK)
                 part = {k: v[rows] for k, v in x.items()} if isinstance(x, Mapping) else x[rows]
-                parts.append(net(scale(part)).float())
+                parts.append(features_at(net, scale(part), block).float())
         return torch.cat(parts)
 
     def _weights_name(self) -> str:
@@ -150,7 +258,7 @@ class TrialContext:
         loss: Callable[..., Terms],
         *,
         update: Update,
-        on: Sequence[str] = ("target",),
+        on: Sequence[str | Episodes] = ("target",),
         steps: int | None = None,
     ) -> None:
         self.take_turns(Turn(loss, update, tuple(on)), steps=steps)
@@ -163,11 +271,17 @@ class TrialContext:
             )
         if steps > self.steps_left:
             raise BudgetError(f"asked for {steps} steps of training, but {self.steps_left} of {self.budget} are left")
-        session = self.session
-        points = frozenset(curve_steps(self.budget, self.recipe.curve_points))
-        phase = Phase(session.phases, steps, frozenset(p + session.tape.steps - self._used for p in points))
+        session, budget = self.session, self.allowance
+        trial = budget.branches_from
+        phase = Phase(
+            session.phases,
+            steps,
+            used=budget.used,
+            points=frozenset(curve_steps(budget.total, self.recipe.curve_points)) if trial is None else frozenset(),
+            branches_at=None if trial is None else trial.used,
+        )
         session.phases += 1
-        self._used += steps
+        budget.used += steps
         play(
             turns,
             phase,
@@ -180,16 +294,18 @@ class TrialContext:
             stop=session.stop,
         )
 
-    def _stream(self, name: str) -> Stream:
-        x, y = self._tensors(name)
-        return Stream(
-            x,
-            y,
-            batch_size=self.recipe.batch_size,
-            seed=self.seeds.integer("order", name),
-            scale=scaling(self.models.transform, self.device),
-            augment=augmentation(self.recipe.augmentation, self.seeds.integer("augment", name)),
-        )
+    def _stream(self, name: str | Episodes) -> Stream | EpisodeStream:
+        pool = name if isinstance(name, str) else name.pool
+        x, y = self._tensors(pool)
+        scale = scaling(self.models.transform, self.device)
+        augment = augmentation(self.recipe.augmentation, self.seeds.integer("augment", pool))
+        seed = self.seeds.integer("order", pool)
+        if isinstance(name, str):
+            size = self.recipe.batch_size
+            return Stream(x, y, batch_size=size, seed=seed, scale=scale, augment=augment, changes=self.changes)
+        if y is None:
+            raise TrialError(f"episodes are drawn by label, and the pool {pool} has no labels")
+        return EpisodeStream(x, y, name, seed=seed, scale=scale, augment=augment, changes=self.changes)
 
     def _tensors(self, name: str) -> tuple[Any, Tensor | None]:
         if name not in self._resident:
@@ -215,13 +331,44 @@ def open_context(
     start: Start,
     tape: Tape,
     checkpoints: Checkpoints,
+    judge: Callable[[Predictor, Pool], float] | None = None,
     stop: Callable[[], bool] = lambda: False,
     features: FeatureCache | None = None,
-    class_attributes: Tensor | None = None,
+    extras: Extras | None = None,
 ) -> TrialContext:
-    """A context for one trial."""
-    session = _Session(tape, checkpoints, stop, features or FeatureCache())
-    return TrialContext(given, num_classes, models, recipe, start, session, class_attributes)
+    """A context for one trial; ``judge`` gives the run's first metric of a predictor on a pool, for ``ctx.score``."""
+    session = _Session(tape, checkpoints, stop, features or FeatureCache(), judge)
+    budget = _Budget(recipe.total_steps(_leading(given)))
+    return TrialContext(given, num_classes, models, recipe, start, session, extras or Extras(), budget)
+
+
+def _leading(given: Mapping[str, Pool]) -> int:
+    """The size of the pool whose epochs a budget in epochs counts."""
+    first = next((n for n in ("target", "source", "target_unlabelled", "source_unlabelled") if n in given), None)
+    return len(given[first]) if first else 1
+
+
+def _held_out(given: Mapping[str, Pool], share: float, seeds: Seeds) -> dict[str, Pool]:
+    """The labelled target in two: what is trained on, and what chooses."""
+    if "target" not in given or given["target"].y is None:
+        raise TrialError("nothing can be held out: the strategy has no labelled pool 'target'")
+    pool = given["target"]
+    y = np.asarray(pool.y)
+    rows, held = validation_rows(np.arange(len(pool)), y, share, seeds.generator("hold-out"))
+    if not len(held):
+        raise TrialError("nothing can be held out: no class of the target has two labelled examples")
+    return {"target": _part(pool, rows), "target_val": _part(pool, held)}
+
+
+def _part(pool: Pool, rows: Array) -> Pool:
+    x = {k: v[rows] for k, v in pool.x.items()} if isinstance(pool.x, Mapping) else pool.x[rows]
+    return Pool(x, None if pool.y is None else np.asarray(pool.y)[rows], pool.num_classes)
+
+
+def _of(kept: Mapping[str, Any], role: str, extra: str) -> Any:
+    if role not in kept:
+        raise TrialError(f"{unknown('domain', role, kept)} A strategy sees these where it says {extra!r} in `needs`.")
+    return kept[role]
 
 
 def curve_steps(budget: int, points: int) -> list[int]:

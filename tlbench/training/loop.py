@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tlbench.api.recipe import Recipe
-    from tlbench.training.streams import Stream
+    from tlbench.api.types import Episodes
+    from tlbench.training.streams import EpisodeStream, Stream
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,23 @@ class Phase:
 
     index: int
     steps: int
+    used: int
+    """How much of its budget was used before; its batches go on from there."""
     points: frozenset[int]
-    """Steps of the whole budget that are points of the learning curve."""
+    """Steps of the trial's budget that are points of the learning curve."""
+    branches_at: int | None = None
+    """Where the trial's budget stands, for a training in a branch with a budget of its own."""
+
+    def at(self, done: int) -> int:
+        """Where in the trial's budget it stands after so many of its steps."""
+        return self.used + done if self.branches_at is None else self.branches_at
 
 
 def play(
     turns: Sequence[Turn],
     phase: Phase,
     *,
-    streams: Mapping[str, Stream],
+    streams: Mapping[str | Episodes, Stream | EpisodeStream],
     recipe: Recipe,
     device: torch.device,
     tape: Tape,
@@ -71,12 +80,12 @@ def play(
         losses = {name: [v.to(device) for v in values] for name, values in kept.items()}
     else:
         begin, losses = 0, {}
-        tape.snapshot(
-            first=True, point=offset in phase.points and not any(s.point and s.step == offset for s in tape.snapshots)
-        )
+        here = phase.at(0)
+        known = any(s.point and s.at == here for s in tape.snapshots)
+        tape.snapshot(first=True, point=here in phase.points and not known, at=here)
     window_first, window_seconds, counted = begin, 0.0, begin
-    batches: dict[str, Any] = {}
-    examples = sum(min(recipe.batch_size, len(streams[name])) for name in pools)
+    batches: dict[str | Episodes, Any] = {}
+    examples = sum(streams[name].batch_size for name in pools)
     clock = _now(device)
 
     for index in range(begin, phase.steps):
@@ -85,7 +94,7 @@ def play(
             for optimizer, rates in zip(optimizers, base_rates, strict=True):
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * now
-        batches = {name: streams[name].batch(offset + index) for name in pools}
+        batches = {name: streams[name].batch(phase.used + index) for name in pools}
         step = Step(index, phase.steps)
         for turn, mine, trained in zip(turns, stepped, parameters, strict=True):
             for _ in range(turn.times):
@@ -104,20 +113,20 @@ def play(
                     optimizers[o].step()
 
         done = index + 1
-        at_point = offset + done in phase.points
+        at_point = phase.branches_at is None and phase.at(done) in phase.points
         if at_point or done == phase.steps or checkpoints.due() or stop():
             elapsed = _now(device) - clock
             window_seconds += elapsed
             tape.seconds += elapsed
             tape.steps = offset + done
             for name in pools:
-                per_step = min(recipe.batch_size, len(streams[name]))
-                tape.examples[name] = tape.examples.get(name, 0) + per_step * (done - counted)
+                pool = name if isinstance(name, str) else name.pool
+                tape.examples[pool] = tape.examples.get(pool, 0) + streams[name].batch_size * (done - counted)
             if at_point or done == phase.steps:
                 tape.add_losses(losses, offset + window_first)
                 losses = {}
                 tape.windows.append(Window(done - window_first, examples * (done - window_first), window_seconds))
-                tape.snapshot(first=False, point=at_point)
+                tape.snapshot(first=False, point=at_point, at=phase.at(done))
                 window_first, window_seconds = done, 0.0
             counted = done
             if done < phase.steps and (checkpoints.due() or stop()):

@@ -7,13 +7,20 @@ strategies of a pair and seed see the same batches.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tlbench.api.types import Batch
+from tlbench.api.types import Batch, EpisodeBatch, Episodes
+from tlbench.errors import TrialError
+
+Augment = Callable[[Any, int], Any]
+"""(inputs [B, ...], step) -> inputs of the same shape."""
+Change = Callable[[Batch, torch.Generator], Batch]
+"""What a strategy does to a whole batch; the generator depends on seed and step."""
 
 
 class Stream:
@@ -30,14 +37,14 @@ class Stream:
         batch_size: int,
         seed: int,
         scale: Callable[[Any], Any],
-        augment: Callable[[Any, int], Any] | None = None,
+        augment: Augment | None = None,
+        changes: tuple[Change, ...] = (),
     ) -> None:
-        first = next(iter(x.values())) if isinstance(x, Mapping) else x
-        self._x, self._y, self._device = x, y, first.device
-        self._size = len(first)
-        self._batch_size = min(batch_size, self._size)
-        self._per_epoch = self._size // self._batch_size
-        self._seed, self._scale, self._augment = seed, scale, augment
+        self._x, self._y, self._device = x, y, first_of(x).device
+        self._size = len(first_of(x))
+        self.batch_size = min(batch_size, self._size)
+        self._per_epoch = self._size // self.batch_size
+        self._seed, self._scale, self._augment, self._changes = seed, scale, augment, changes
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
 
     def __len__(self) -> int:
@@ -49,18 +56,90 @@ class Stream:
         if epoch != self._epoch:
             order = np.random.default_rng([self._seed, epoch]).permutation(self._size)
             self._epoch, self._order = epoch, torch.from_numpy(order).to(self._device)
-        return self._order[k * self._batch_size : (k + 1) * self._batch_size]
+        return self._order[k * self.batch_size : (k + 1) * self.batch_size]
 
     def batch(self, step: int) -> Batch:
         """The batch of this step, scaled and augmented."""
         rows = self.rows(step)
-        # index_select: the same examples as x[rows], at half the cost of a small batch
-        x = (
-            self._x.index_select(0, rows)
-            if isinstance(self._x, Tensor)
-            else {name: part.index_select(0, rows) for name, part in self._x.items()}
-        )
-        x = self._scale(x)
+        x = self._scale(taken(self._x, rows))
         if self._augment is not None:
             x = self._augment(x, step)
-        return Batch(x, None if self._y is None else self._y.index_select(0, rows))
+        batch = Batch(x, None if self._y is None else self._y.index_select(0, rows), rows)
+        batch = changed(batch, self._changes, self._seed, step)
+        return batch if batch.rows is rows else replace(batch, rows=rows)
+
+
+class EpisodeStream:
+    """Episodes drawn from a labelled pool that stays on the device: classes first, then examples of each."""
+
+    def __init__(
+        self,
+        x: Any,
+        y: Tensor,
+        episodes: Episodes,
+        *,
+        seed: int,
+        scale: Callable[[Any], Any],
+        augment: Augment | None = None,
+        changes: tuple[Change, ...] = (),
+    ) -> None:
+        each = episodes.shots + episodes.queries
+        labels = y.cpu().numpy()
+        rows = [np.flatnonzero(labels == c) for c in np.unique(labels)]
+        self._rows = [r for r in rows if len(r) >= each]
+        if len(self._rows) < episodes.ways:
+            raise TrialError(
+                f"an episode of {episodes.ways} ways with {episodes.shots} shots and {episodes.queries} queries needs "
+                f"{episodes.ways} classes of {each} examples; the pool {episodes.pool} has {len(self._rows)} of them"
+            )
+        self._x, self._device, self._episodes = x, first_of(x).device, episodes
+        self._seed, self._scale, self._augment, self._changes = seed, scale, augment, changes
+        self.batch_size = episodes.count * episodes.ways * each
+
+    def __len__(self) -> int:
+        return sum(map(len, self._rows))
+
+    def batch(self, step: int) -> EpisodeBatch:
+        """The episodes of this step."""
+        e = self._episodes
+        rng = np.random.default_rng([self._seed, step])
+        support, query = [], []
+        for _ in range(e.count):
+            classes = rng.choice(len(self._rows), e.ways, replace=False)
+            drawn = np.stack([rng.choice(self._rows[c], e.shots + e.queries, replace=False) for c in classes])
+            support.append(drawn[:, : e.shots].ravel())
+            query.append(drawn[:, e.shots :].ravel())
+        return EpisodeBatch(
+            self._part(np.stack(support), e.shots, 2 * step), self._part(np.stack(query), e.queries, 2 * step + 1)
+        )
+
+    def _part(self, rows_EN: np.ndarray[Any, Any], each: int, step: int) -> Batch:
+        rows = torch.from_numpy(rows_EN).to(self._device)
+        x = self._scale(taken(self._x, rows.reshape(-1)))
+        if self._augment is not None:
+            x = self._augment(x, step)
+        x = changed(Batch(x), self._changes, self._seed, step).x
+        y = torch.arange(self._episodes.ways, device=self._device).repeat_interleave(each).expand(len(rows), -1)
+        if isinstance(x, Mapping):
+            return Batch({name: part.reshape(*rows.shape, *part.shape[1:]) for name, part in x.items()}, y)
+        return Batch(x.reshape(*rows.shape, *x.shape[1:]), y)
+
+
+def first_of(x: Any) -> Any:
+    """The inputs, or the first of several."""
+    return next(iter(x.values())) if isinstance(x, Mapping) else x
+
+
+def taken(x: Any, rows: Tensor) -> Any:
+    """These rows of the inputs; ``index_select`` gives what ``x[rows]`` does at half the cost of a small batch."""
+    if isinstance(x, Mapping):
+        return {name: part.index_select(0, rows) for name, part in x.items()}
+    return x.index_select(0, rows)
+
+
+def changed(batch: Batch, changes: tuple[Change, ...], seed: int, step: int) -> Batch:
+    """The batch after each change in turn; what they draw depends on seed and step alone."""
+    for place, change in enumerate(changes):
+        generator = torch.Generator().manual_seed((seed + place + step * 0x9E3779B97F4A7C15) % 2**63)
+        batch = change(batch, generator)
+    return batch

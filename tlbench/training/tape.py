@@ -38,7 +38,8 @@ class Window(NamedTuple):
 class Snapshot:
     """Trained parameters and buffers after ``step`` steps; ``first`` where a training began there.
 
-    ``point`` says whether the step is a point of the learning curve.
+    ``step`` counts all that was trained; ``at`` only what counts against the trial's budget, and is where a
+    ``point`` of the learning curve stands.
     """
 
     step: int
@@ -47,6 +48,7 @@ class Snapshot:
     point: bool
     tensors: dict[str, Tensor] | None
     path: Path | None = None
+    at: int = 0
 
     def load(self) -> dict[str, Tensor]:
         """The tensors, from memory or disk."""
@@ -90,10 +92,10 @@ class Tape:
             if tensor is not None and (tensor.requires_grad or not isinstance(tensor, nn.Parameter)):
                 yield str(index), tensor
 
-    def snapshot(self, *, first: bool, point: bool) -> None:
+    def snapshot(self, *, first: bool, point: bool, at: int) -> None:
         """Keep a copy of what is trained, as it is now."""
         tensors = {name: _copy(t) for name, t in self.live()}
-        taken = Snapshot(self.steps, self.seconds, first, point, tensors)
+        taken = Snapshot(self.steps, self.seconds, first, point, tensors, at=at)
         if self.folder is not None and sum(s.num_bytes() for s in self.snapshots) + taken.num_bytes() > _IN_MEMORY:
             self.folder.mkdir(parents=True, exist_ok=True)
             taken.path = self.folder / f"spilled-{len(self.snapshots)}.safetensors"
@@ -108,7 +110,7 @@ class Tape:
         last = self.snapshots[-1]
         kept = last.load()
         if any(name in kept and not torch.equal(kept[name], t.detach().cpu()) for name, t in self.live()):
-            self.snapshot(first=True, point=last.point)
+            self.snapshot(first=True, point=last.point, at=last.at)
             last.point = False
 
     def points(self) -> list[int]:
