@@ -13,8 +13,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tlbench.api.data import Domain, Pool, Problem, Shape, Split
 from tlbench.api.records import Record, Status
-from tlbench.api.types import Domain, Group, Pool, Problem, Shape, Split
+from tlbench.api.types import Group
 from tlbench.builtin.digits import Digits
 from tlbench.builtin.fine_tune import FineTune
 from tlbench.builtin.references import Scratch, SourceOnly
@@ -283,7 +284,7 @@ def test_a_sound_strategy_passes(strategy: Any) -> None:
         (Returns(what="wide"), r"scores of shape \[256, 6\]; expected \[B, C\] = \[256, 3\]"),
         (Returns(what="array"), "gave a ndarray; expected a tensor of scores"),
         (Returns(what="nothing"), r"fit\(\) returned a NoneType; expected a predictor"),
-        (Returns(what="other pools"), r"predictors for \['elsewhere'\]; 'target' is scored too"),
+        (Returns(what="other pools"), r"predictors for \['elsewhere'\]; the task also scores target"),
         (Greedy(), "asked for 1 steps of training, but 0 of 24 are left"),
         (ForgetsOnResume(), "stopped and resumed, it gave other scores"),
         (Undeclared(), "unknown pool 'source'"),

@@ -1,5 +1,17 @@
 """tlbench: transfer gain, negative transfer and throughput of transfer-learning methods, measured alike."""
 
+from tlbench.api.data import (
+    Domain,
+    Episodes,
+    EpisodeShape,
+    Graph,
+    Pool,
+    Problem,
+    Seeds,
+    Shape,
+    Split,
+    TestEpisodes,
+)
 from tlbench.api.hooks import API_VERSION, hookimpl
 from tlbench.api.recipe import Recipe
 from tlbench.api.records import Record, Status
@@ -11,28 +23,18 @@ from tlbench.api.types import (
     Cache,
     Context,
     Dataset,
-    Domain,
     EpisodeBatch,
-    Episodes,
-    EpisodeShape,
     Executor,
     Fitted,
-    Graph,
     Group,
     InputTransform,
     Metric,
-    Pool,
     Predictor,
-    Problem,
     Reporter,
-    Seeds,
-    Shape,
-    Split,
     Step,
     Strategy,
     Task,
     Terms,
-    TestEpisodes,
     Turn,
     Update,
     Work,

@@ -111,6 +111,12 @@ def _parser() -> argparse.ArgumentParser:
     _run_arguments(plan)
     plan.add_argument("--json", action="store_true", help="as JSON")
 
+    rank = command("rank-sources", _rank_sources, "order the sources of each target by transferability scores, and "
+                   "say how right each score was where the matrix has run")  # fmt: skip
+    _run_arguments(rank)
+    rank.add_argument("--quiet", action="store_true", help="say only what went wrong, and the ranking")
+    rank.add_argument("--json", action="store_true", help="as JSON, without progress")
+
     board = command("leaderboard", _leaderboard, "transfer gain, negative transfer and throughput of one or more runs")
     board.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder")
     board.add_argument("--metric", help="the score to rank by (default: the suite's first)")
@@ -265,6 +271,16 @@ def _run(args: argparse.Namespace) -> int:
         if outcome.exit_code == 3:
             console.print("[yellow]incomplete[/]: the same command goes on from here")
     return outcome.exit_code
+
+
+def _rank_sources(args: argparse.Namespace) -> int:
+    from tlbench.ranking import ranking_view
+    from tlbench.watch import LineWatcher
+
+    watcher = LineWatcher(sys.stderr, quiet=True) if args.json else _watcher(args)
+    ranking = _prepared(args).rank_sources(watcher)
+    _say(args, ranking.to_json, partial(ranking_view, ranking))
+    return 2 if ranking.missing else 0
 
 
 def _watcher(args: argparse.Namespace) -> Watcher:

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tlbench.api.types import Array, Batch, Step, Terms
+    from tlbench.api.data import Array
+    from tlbench.api.types import Batch, Step, Terms
 
 __all__ = ["ABSENT", "class_means", "logistic_probe", "reverse_gradient", "supervised"]
 

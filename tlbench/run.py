@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tlbench.execution.work import HostWork
     from tlbench.leaderboard.board import Leaderboard
     from tlbench.plugins import Plugins
+    from tlbench.ranking import Ranking
     from tlbench.suite.suite import Suite
 
 FAILED = frozenset({Status.FAILED, Status.OOM, Status.TIMEOUT, Status.KILLED, Status.PARENT_FAILED})
@@ -152,6 +153,29 @@ class Run:
         outcome = Outcome(self.folder.path, statuses, len(missing), work.stopping(), board, reports)
         watcher.end(outcome)
         return outcome
+
+    def rank_sources(self, watcher: Watcher) -> Ranking:
+        """Score every source of the suite for its targets; trains source models where they are missing, and no more.
+
+        The scores and the source models stay in the folder, for the next time and for the matrix itself.
+        """
+        from tlbench.ranking import collect, ranking_plan
+
+        with self.folder.writing() as writer:
+            records, changed = of_one_content(self.folder.records())
+            for problem in [*self.folder.problems, *changed]:
+                watcher.note(problem)
+            matrix = self.plan(records).trials
+            plan = ranking_plan(self.suite, self.plugins, records, lambda key: self.folder.has_weights(records[key]))
+            work = self._work(watcher)
+            try:
+                with _stop_on_ctrl_c(work, watcher):
+                    watcher.begin(plan, self.expected(plan, records))
+                    self._execute(plan, records, writer, watcher, work)
+            finally:
+                watcher.close()
+        fresh = {r.key: r for r in [*current(records, matrix), *current(records, plan.trials)]}
+        return collect(plan, fresh, matrix, self.suite.metrics[0])
 
     def _work(self, watcher: Watcher) -> HostWork:
         from tlbench.execution.bench import make_spec

@@ -10,8 +10,8 @@
     if __name__ == "__main__":
         raise SystemExit(main())
 
-``publish`` prints a Markdown table, writes it to ``--out`` with the conditions, and returns the exit code: 0 where every
-row that has a tolerance is within it, else 1. A row without a tolerance is shown and not judged.
+``publish`` prints a Markdown table, writes it to ``--out`` with the conditions, and returns the exit code: 0 where
+every row that has a tolerance is within it, else 1. A row without a tolerance is shown and not judged.
 """
 
 from __future__ import annotations
@@ -54,16 +54,18 @@ class Row:
         return "pass" if abs(self.ours - self.published) <= self.tolerance else "fail"
 
 
-def parse(doc: str | None, extend: Callable[[argparse.ArgumentParser], object] | None = None) -> argparse.Namespace:
-    """The options that all reproductions share; ``extend`` adds to the parser."""
+def parse(
+    doc: str | None, extend: Callable[[argparse.ArgumentParser], object] | None = None, *, data: bool = True
+) -> argparse.Namespace:
+    """The options that all reproductions share; ``extend`` adds to the parser, ``data`` says whether it needs any."""
     parser = argparse.ArgumentParser(description=(doc or "").split("\n\n")[0])
-    parser.add_argument("--data-root", type=Path, required=True, help="the folder of the data sets")
+    parser.add_argument("--data-root", type=Path, required=data, help="the folder of the data sets")
     parser.add_argument("--out", type=Path, help="a Markdown file for the result and its conditions")
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds, where the method draws any")
     if extend is not None:
         extend(parser)
     args = parser.parse_args()
-    if not args.data_root.is_dir():
+    if args.data_root is not None and not args.data_root.is_dir():
         parser.error(f"no folder {args.data_root}: give the folder of the data sets with --data-root")
     return args
 

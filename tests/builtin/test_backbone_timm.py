@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tlbench.api.types import Shape
+from tlbench.api.data import Shape
 from tlbench.builtin.timm_backbone import Timm
 from tlbench.data.inputs import resize, scaling
 from tlbench.errors import DataError, SkipTrial
@@ -311,7 +311,7 @@ def test_parameters_that_cannot_be_are_refused(params: dict[str, Any]) -> None:
 
 LOAD = """
 import sys, torch, hashlib
-from tlbench.api.types import Shape
+from tlbench.api.data import Shape
 from tlbench.builtin.timm_backbone import Timm
 from tlbench.errors import DataError
 try:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from tlbench.api.types import InputTransform, Seeds, Shape
+from tlbench.api.data import Seeds, Shape
+from tlbench.api.types import InputTransform
 from tlbench.builtin.small_backbones import MLP, Identity, SmallCNN
 from tlbench.data.inputs import resize, scaling
 from tlbench.errors import SkipTrial

@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from tlbench.api.types import Domain
+from tlbench.api.data import Domain
 from tlbench.builtin.digits import Digits
 from tlbench.data.cache import DataCache, domain_hash
 

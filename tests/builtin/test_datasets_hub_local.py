@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlbench.api.types import Domain
+from tlbench.api.data import Domain
 from tlbench.builtin.hub import Hub
 from tlbench.data import images
 from tlbench.data.cache import DataCache, domain_hash
@@ -42,6 +42,15 @@ USPS = [1194, 1005, 731, 658, 652, 556, 664, 645, 542, 644]
 USPS_TEST = [359, 264, 198, 166, 200, 160, 170, 147, 166, 177]
 CIFAR = [299, 287, 322, 285, 311, 279, 312, 297, 308, 300]
 CIFAR_TEST = [103, 89, 100, 103, 90, 86, 112, 102, 106, 109]
+
+
+@pytest.mark.shared_data
+def test_the_training_splits_own_name_sets_a_quarter_of_it_apart(shared_data: Path, kept: Path) -> None:
+    """Where there is a split ``test`` too, this is how to leave it alone."""
+    hub = Hub(id="tlbench/kannada-mnist", train="dig", test="dig")
+    domain = hub.load(DataCache(kept, shared_data / "hub", kept))
+    assert counts(domain, "train") == [768] * 10
+    assert counts(domain, "test") == [256] * 10
 
 
 @pytest.mark.shared_data
@@ -328,7 +337,13 @@ def test_too_little_memory_is_said_before_decoding(small: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"test": "train"}, {"image": "a", "features": ("b",)}, {"features": ()}, {"max_train": 0}, {"image_size": 0}],
+    [
+        {"validation": "train"},
+        {"image": "a", "features": ("b",)},
+        {"features": ()},
+        {"max_train": 0},
+        {"image_size": 0},
+    ],
 )
 def test_parameters_that_contradict_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"must|not both"):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlbench.api.types import Domain
+from tlbench.api.data import Domain
 from tlbench.builtin.image_folder import ImageFolder
 from tlbench.data.cache import DataCache, domain_hash
 from tlbench.errors import DataError

@@ -14,7 +14,7 @@ from sklearn.datasets import dump_svmlight_file, load_svmlight_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from tlbench.api.types import Domain
+from tlbench.api.data import Domain
 from tlbench.builtin.tables import Mat, Svmlight
 from tlbench.data.cache import DataCache, domain_hash
 from tlbench.errors import DataError

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlbench.api.types import Domain, Graph, Pool, Problem, Seeds, Split
+from tlbench.api.data import Domain, Graph, Pool, Problem, Seeds, Split
 from tlbench.builtin.tasks import (
     Adaptation,
     Clustering,

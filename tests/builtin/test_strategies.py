@@ -12,8 +12,9 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.nn import functional as F
 
+from tlbench.api.data import Domain, Pool, Seeds, Shape, Split
 from tlbench.api.recipe import Recipe
-from tlbench.api.types import Domain, Group, Pool, Seeds, Shape, Split
+from tlbench.api.types import Group
 from tlbench.builtin.fine_tune import FineTune
 from tlbench.builtin.l2_sp import L2SP, l2_sp_penalty
 from tlbench.builtin.linear_probe import ABSENT, LinearProbe

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlbench.api.types import Domain, Pool, Problem, Seeds, Split
+from tlbench.api.data import Domain, Pool, Problem, Seeds, Split
 from tlbench.builtin.references import Majority
 from tlbench.builtin.tasks import Adaptation, FineTuning, SourceTrainingTask
 from tlbench.errors import SkipTrial

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlbench.api.types import Array, Domain, Split
+from tlbench.api.data import Array, Domain, Split
 from tlbench.data.cache import DataCache, available_memory, domain_hash, pack, unpack
 from tlbench.errors import DataError
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlbench.api.types import Seeds
+from tlbench.api.data import Seeds
 from tlbench.data.subsets import budget_rows, validation_rows
 from tlbench.errors import SkipTrial
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from tlbench.api.types import Pool, Seeds
+from tlbench.api.data import Pool, Seeds
 from tlbench.errors import TrialError
 from tlbench.evaluation import predict as scoring
 from tlbench.evaluation.predict import CHUNK, Conditions, Rate, curve_rows, forward_flops, latency, predict, rate_of

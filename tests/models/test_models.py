@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from tlbench.api.types import Seeds, Shape
+from tlbench.api.data import Seeds, Shape
 from tlbench.builtin.small_backbones import MLP, SmallCNN, Trunk
 from tlbench.errors import TrialError
 from tlbench.models.factory import ModelFactory

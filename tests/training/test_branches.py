@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 
-from tlbench.api.types import Batch, Pool
+from tlbench.api.data import Pool
+from tlbench.api.types import Batch
 from tlbench.builtin.small_backbones import MLP
-from tlbench.errors import BudgetError, TrialError
+from tlbench.errors import BudgetError, SkipTrial
 from tlbench.functional import supervised
 from tlbench.training.checkpoint import Interrupted
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import MakeContext
 
     from tlbench.training.context import TrialContext
@@ -76,7 +78,7 @@ def test_hold_out_keeps_the_validation_examples_that_there_are(make_context: Mak
 
 def test_nothing_can_be_held_out_of_one_example_a_class(make_context: MakeContext) -> None:
     one = Pool(np.zeros((3, 6), np.float32), np.arange(3), 3)
-    with pytest.raises(TrialError, match="no class of the target has two"):
+    with pytest.raises(SkipTrial, match="no class of the target has two"):
         make_context(pools={"target": one}).using(hold_out=0.3)
 
 

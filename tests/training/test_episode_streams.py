@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tlbench.api.types import Batch, Episodes
+from tlbench.api.data import Episodes
+from tlbench.api.types import Batch
 from tlbench.errors import TrialError
 from tlbench.training.streams import EpisodeStream, Stream
 

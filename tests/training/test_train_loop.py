@@ -12,8 +12,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tlbench.api.data import Pool, Seeds
 from tlbench.api.recipe import Recipe
-from tlbench.api.types import Group, Pool, Seeds, Turn
+from tlbench.api.types import Group, Turn
 from tlbench.builtin.small_backbones import MLP
 from tlbench.errors import BudgetError, Diverged, TrialError
 from tlbench.functional import supervised

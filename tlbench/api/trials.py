@@ -55,7 +55,8 @@ class Trial:
     """One piece of work. ``source`` is ``None`` where the strategy does not depend on a source.
 
     A ``source-model`` trial trains a backbone on its source once for all the trials that start from it;
-    its weights are kept under its key. Parents count in the key: they say how the source was trained.
+    its weights are kept under its key. A ``ranking`` puts transferability scores into its record.
+    Parents count in the key: they say how the source was trained.
     """
 
     source: Choice | None
@@ -65,7 +66,7 @@ class Trial:
     backbone: Choice
     recipe: Choice
     seed: int
-    kind: Literal["trial", "source-model"] = "trial"
+    kind: Literal["trial", "source-model", "ranking"] = "trial"
     parents: tuple[str, ...] = ()
     reference: str | None = None
     """The strategy that this trial's gain is measured against; ``None`` for a reference itself."""

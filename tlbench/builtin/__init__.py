@@ -7,12 +7,13 @@ from tlbench.api.hooks import hookimpl
 
 @hookimpl
 def tlbench_datasets() -> list[type]:
+    from tlbench.builtin.csv_table import CsvTable
     from tlbench.builtin.digits import Digits
     from tlbench.builtin.hub import Hub
     from tlbench.builtin.image_folder import ImageFolder
     from tlbench.builtin.tables import Mat, Svmlight
 
-    return [Digits, Hub, ImageFolder, Mat, Svmlight]
+    return [CsvTable, Digits, Hub, ImageFolder, Mat, Svmlight]
 
 
 @hookimpl
@@ -24,10 +25,11 @@ def tlbench_tasks() -> list[type]:
 
 @hookimpl
 def tlbench_backbones() -> list[type]:
+    from tlbench.builtin.resnet_cifar import ResNetCifar
     from tlbench.builtin.small_backbones import MLP, Identity, SmallCNN
     from tlbench.builtin.timm_backbone import Timm
 
-    return [MLP, Identity, SmallCNN, Timm]
+    return [MLP, Identity, ResNetCifar, SmallCNN, Timm]
 
 
 @hookimpl
@@ -37,6 +39,7 @@ def tlbench_strategies() -> list[type]:
     from tlbench.builtin.l2_sp import L2SP
     from tlbench.builtin.linear_probe import LinearProbe
     from tlbench.builtin.references import Chance, Majority, Scratch, SourceOnly, SourceTraining, TargetOracle
+    from tlbench.builtin.source_scores import SourceScores
 
     return [
         Chance,
@@ -47,6 +50,7 @@ def tlbench_strategies() -> list[type]:
         Majority,
         Scratch,
         SourceOnly,
+        SourceScores,
         SourceTraining,
         TargetOracle,
     ]

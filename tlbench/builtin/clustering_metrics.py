@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from tlbench.api.types import Array
+    from tlbench.api.data import Array
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
-from tlbench.api.types import Domain, Seeds, Split
+from tlbench.api.data import Domain, Seeds, Split
 
 if TYPE_CHECKING:
-    from tlbench.api.types import Array, Cache
+    from tlbench.api.data import Array
+    from tlbench.api.types import Cache
 
 Shift: TypeAlias = Literal["none", "inverted", "rotated", "noisy", "thick", "permuted", "shuffled"]
 

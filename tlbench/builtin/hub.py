@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tlbench.api.types import Domain, Split
+from tlbench.api.data import Domain, Split
 from tlbench.errors import DataError, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tlbench.api.types import Array, Cache
+    from tlbench.api.data import Array
+    from tlbench.api.types import Cache
     from tlbench.data.hf import Place
 
 
@@ -35,7 +36,8 @@ class Hub:
     train: str = "train"
     """The split to train on."""
     test: str | None = None
-    """The split to be scored on; ``test`` where there is one, else a quarter of the training split."""
+    """The split to be scored on; ``test`` where there is one, else a quarter of the training split, which is also
+    what the training split's own name asks for."""
     validation: str | None = None
     """A further split, for selection."""
     image: str | None = None
@@ -46,6 +48,8 @@ class Hub:
     """Columns of numbers, or of sequences of one length, used side by side instead of images."""
     where: dict[str, str | int] | None = None
     """Only rows with these values in these columns, such as ``{domain: photo}``."""
+    classes: tuple[str | int, ...] | None = None
+    """Only rows of these classes, each by its name or else its number, renumbered in this order; all where left out."""
     max_train: int | None = None
     """At most so many training examples, each class in its share; chosen by the data set's name."""
     max_test: int | None = None
@@ -58,7 +62,10 @@ class Hub:
             raise ValueError("give image or features, not both")
         if self.features is not None and not self.features:
             raise ValueError("features must name at least one column")
-        names = [name for name in (self.train, self.test, self.validation) if name is not None]
+        if self.classes is not None and (len(set(self.classes)) != len(self.classes) or len(self.classes) < 2):
+            raise ValueError(f"classes must be two or more different classes, got {list(self.classes)}")
+        scored = None if self.test == self.train else self.test
+        names = [name for name in (self.train, scored, self.validation) if name is not None]
         if len(set(names)) != len(names):
             raise ValueError(f"train, test and validation must be different splits, got {', '.join(names)}")
         for field in ("max_train", "max_test", "image_size"):
@@ -109,6 +116,7 @@ class Hub:
         """Names the rows: what splits and caps are seeded by; independent of where the data lie."""
         chosen = [f"{key}={value}" for key, value in sorted((self.where or {}).items())]
         chosen += [f"train={self.train}"] if self.train != "train" else []
+        chosen += [f"classes={'+'.join(map(str, self.classes))}"] if self.classes is not None else []
         title = place.name if self.config is None else f"{place.name}/{self.config}"
         return f"{title}[{','.join(chosen)}]" if chosen else title
 
@@ -119,7 +127,8 @@ class Hub:
         from tlbench.data.splits import capped_rows, split_note, split_rows
 
         title = self._title(place)
-        test = self.test or ("test" if "test" in splits and self.train != "test" else None)
+        test = self.test or ("test" if "test" in splits else None)
+        test = None if test == self.train else test
         roles = {"train": self.train, "test": test, "validation": self.validation}
         parts: dict[str, tuple[Any, Array]] = {}
         for role, split in roles.items():
@@ -143,6 +152,8 @@ class Hub:
                     raise DataError(f"{self.id}, split {roles[role]!r}: {unknown('column', name, dataset.features)}")
 
         y, label_names = hf.labels(parts, label, self.id)
+        if self.classes is not None:
+            parts, y, label_names = hf.only_classes(parts, y, label_names, self.classes, self.id)
         notes = [f"test is the given split {test!r}" if test else split_note(0.25)]
         if test is None:
             dataset, rows = parts["train"]

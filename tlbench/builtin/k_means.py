@@ -13,7 +13,8 @@ from torch import Tensor
 from tlbench.errors import TrialError
 
 if TYPE_CHECKING:
-    from tlbench.api.types import Array, Context, Fitted, Start
+    from tlbench.api.data import Array
+    from tlbench.api.types import Context, Fitted, Start
 
 
 class Centres(NamedTuple):

@@ -13,7 +13,8 @@ from tlbench.functional import ABSENT, logistic_probe
 __all__ = ["ABSENT", "LinearProbe"]
 
 if TYPE_CHECKING:
-    from tlbench.api.types import Array, Context, Fitted
+    from tlbench.api.data import Array
+    from tlbench.api.types import Context, Fitted
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 if TYPE_CHECKING:
-    from tlbench.api.types import Array
+    from tlbench.api.data import Array
 
 
 @dataclass(frozen=True)

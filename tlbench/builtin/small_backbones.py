@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
-from tlbench.api.types import InputTransform, Shape
+from tlbench.api.types import InputTransform
 from tlbench.errors import SkipTrial
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from tlbench.api.data import Shape
 
 
 class Trunk(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from tlbench.api.types import Domain, Split
+from tlbench.api.data import Domain, Split
 from tlbench.data.scaling import Scaling, scaled, scaling_note
 from tlbench.errors import DataError, unknown
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from tlbench.api.types import Array, Cache
+    from tlbench.api.data import Array
+    from tlbench.api.types import Cache
 
 
 @dataclass(frozen=True)

@@ -5,25 +5,30 @@ from __future__ import annotations
 import difflib
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
-from tlbench.api.types import InputTransform, Shape
+from tlbench.api.types import InputTransform
 from tlbench.errors import DataError, SkipTrial, unknown
 from tlbench.models.torchvision_import import import_timm
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from tlbench.api.data import Shape
 
 
 class TimmFeatures(nn.Module):
     """A timm model without its classifier; x [B, 3, H, W] -> features [B, D]."""
 
-    def __init__(self, net: nn.Module, transform: InputTransform) -> None:
+    def __init__(
+        self, net: nn.Module, transform: InputTransform, head: Callable[[], nn.Linear | None] = lambda: None
+    ) -> None:
         super().__init__()
-        self.net = net
+        self.net, self._head = net, head
         self.num_features = int(getattr(net, "head_hidden_size", None) or net.num_features)  # type: ignore[arg-type]
         self.transform = transform
 
@@ -31,6 +36,11 @@ class TimmFeatures(nn.Module):
     def blocks(self) -> list[nn.Module]:
         """timm's own coarse groups of layers, from input to output; every parameter is in exactly one."""
         return ordered_blocks(self.net)
+
+    def own_head(self) -> nn.Linear | None:
+        """The classifier that the weights were trained with, features [B, D] -> scores; ``None`` if not one layer."""
+        head = self._head()
+        return head if head is not None and head.in_features == self.num_features else None
 
     def forward(self, x: Any) -> Tensor:
         features: Tensor = self.net(x)
@@ -92,7 +102,38 @@ class Timm:
         cfg: Mapping[str, Any] = net.pretrained_cfg
         size = self.size or int(cfg["input_size"][-1])
         channels = int(cfg["input_size"][0])
-        return TimmFeatures(net, InputTransform(size, channels, tuple(cfg["mean"]), tuple(cfg["std"])))
+        transform = InputTransform(size, channels, tuple(cfg["mean"]), tuple(cfg["std"]))
+        return TimmFeatures(net, transform, partial(self._own_head, pretrained and self.pretrained_on is not None))
+
+    def _own_head(self, pretrained: bool) -> nn.Linear | None:
+        """The linear classifier of the weights, from the same place as they."""
+        if not pretrained:
+            return None
+        timm = import_timm()
+        if (file := self._file()) is None:
+            whole = timm.create_model(self.model, pretrained=True)
+            head = whole.get_classifier()
+            return head if isinstance(head, nn.Linear) else None
+        from safetensors.torch import load_file
+
+        state = load_file(file)
+        for name in _classifiers(self._create(timm, pretrained=False).pretrained_cfg):
+            weight, bias = state.get(f"{name}weight"), state.get(f"{name}bias")
+            if weight is not None and weight.dim() == 2:
+                head = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+                head.load_state_dict({"weight": weight, **({} if bias is None else {"bias": bias})})
+                return head
+        return None
+
+    def _file(self) -> Path | None:
+        """The file that its own weights are in; ``None`` where timm finds them by itself."""
+        source, _, where = self.model.rpartition(":")
+        if self.checkpoint is not None:
+            file = Path(self.checkpoint)
+            if not file.is_file():
+                raise DataError(f"no checkpoint {self.checkpoint!r}; relative paths start at the suite's folder")
+            return file
+        return _only_safetensors(Path(where)) if source == "local-dir" else None
 
     def _create(self, timm: Any, *, pretrained: bool) -> Any:
         source, _, where = self.model.rpartition(":")
@@ -100,13 +141,7 @@ class Timm:
             _require_folder(self.model, Path(where))
         elif not source:
             _require_known(timm, self.model)
-        file = None
-        if pretrained and self.checkpoint is not None:
-            file = Path(self.checkpoint)
-            if not file.is_file():
-                raise DataError(f"no checkpoint {self.checkpoint!r}; relative paths start at the suite's folder")
-        elif pretrained and source == "local-dir":
-            file = _only_safetensors(Path(where))
+        file = self._file() if pretrained else None
         options: dict[str, Any] = {"num_classes": 0, "pretrained": pretrained and file is None}
         if self.size is not None and not source and _takes_img_size(timm, self.model):
             options["img_size"] = self.size

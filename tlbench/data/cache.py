@@ -20,7 +20,7 @@ import numpy as np
 from tlbench.errors import DataError
 
 if TYPE_CHECKING:
-    from tlbench.api.types import Array, Domain
+    from tlbench.api.data import Array, Domain
 
 FORMAT = 1
 MANIFEST = "manifest.json"

@@ -15,9 +15,10 @@ from tlbench.data.labels import Labels, number
 from tlbench.errors import DataError, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from tlbench.api.types import Array, Cache
+    from tlbench.api.data import Array
+    from tlbench.api.types import Cache
 
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -160,6 +161,31 @@ def labels(parts: Mapping[str, tuple[Any, Array]], name: str, what: str) -> Labe
             )
         ids[split] = column.astype(np.int64)
     return Labels(ids, tuple(feature.names))
+
+
+def only_classes(
+    parts: Mapping[str, tuple[Any, Array]],
+    y: Mapping[str, Array],
+    names: tuple[str, ...],
+    classes: Sequence[str | int],
+    what: str,
+) -> tuple[dict[str, tuple[Any, Array]], dict[str, Array], tuple[str, ...]]:
+    """The rows of these classes, their labels renumbered in the order of ``classes``, and the names of those."""
+    chosen = []
+    for wanted in classes:
+        if str(wanted) in names:
+            chosen.append(names.index(str(wanted)))
+        elif isinstance(wanted, int) and 0 <= wanted < len(names):
+            chosen.append(wanted)
+        else:
+            raise DataError(f"{what}: {unknown('class', str(wanted), names)}")
+    new = np.full(len(names), -1, dtype=np.int64)
+    new[chosen] = np.arange(len(chosen))
+    found, labels = {}, {}
+    for split, (dataset, rows) in parts.items():
+        kept = new[y[split]] >= 0
+        found[split], labels[split] = (dataset, rows[kept]), new[y[split][kept]]
+    return found, labels, tuple(names[c] for c in chosen)
 
 
 def values_of(dataset: Any, name: str) -> Array:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     import PIL.Image
 
-    from tlbench.api.types import Array, Cache
+    from tlbench.api.data import Array
+    from tlbench.api.types import Cache
 
 DEFAULT_SIZE = 128
 """The size [pixels] of images whose sizes differ, where none is asked for."""

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
-    from tlbench.api.types import Array, InputTransform
+    from tlbench.api.data import Array
+    from tlbench.api.types import InputTransform
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 

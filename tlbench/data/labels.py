@@ -11,7 +11,7 @@ from tlbench.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tlbench.api.types import Array
+    from tlbench.api.data import Array
 
 
 class Labels(NamedTuple):

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlbench.api.types import Pool
+from tlbench.api.data import Pool
 from tlbench.data.subsets import budget_rows, validation_rows
 from tlbench.errors import SkipTrial
 
 if TYPE_CHECKING:
     from typing import Literal
 
-    from tlbench.api.types import Array, Domain, Seeds, Split
+    from tlbench.api.data import Array, Domain, Seeds, Split
 
 
 def pool_of(split: Split, num_classes: int, rows: Array | None = None) -> Pool:

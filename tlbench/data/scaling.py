@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tlbench.api.types import Array
+    from tlbench.api.data import Array
 
 Scaling: TypeAlias = Literal["none", "l2", "row-sum", "log1p", "zscore"]
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from tlbench.api.types import Seeds, Split
+from tlbench.api.data import Seeds, Split
 
 if TYPE_CHECKING:
-    from tlbench.api.types import Array
+    from tlbench.api.data import Array
 
 
 class Parts(NamedTuple):

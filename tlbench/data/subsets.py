@@ -13,7 +13,7 @@ from tlbench.errors import SkipTrial
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tlbench.api.types import Array
+    from tlbench.api.data import Array
 
 
 class Budget(NamedTuple):

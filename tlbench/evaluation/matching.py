@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from tlbench.api.types import Array
+    from tlbench.api.data import Array
 
 
 def matched(scores: Array, y: Array) -> Array:

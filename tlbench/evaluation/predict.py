@@ -14,7 +14,8 @@ from tlbench.data.inputs import to_tensors
 from tlbench.errors import TrialError
 
 if TYPE_CHECKING:
-    from tlbench.api.types import Array, Pool, Predictor
+    from tlbench.api.data import Array, Pool
+    from tlbench.api.types import Predictor
 
 CHUNK = 256
 """Examples scored at once."""

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,14 +17,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from tlbench.api.data import Array, Domain, Split
 from tlbench.api.trials import Choice, Trial, canonical
-from tlbench.api.types import Array, Domain, InputTransform, Split
 from tlbench.data.cache import DataCache, domain_hash
 from tlbench.data.inputs import fits, resize
 from tlbench.errors import TrialError
 from tlbench.plugins import Plugins
 from tlbench.results.store import RunFolder
 from tlbench.training.context import FeatureCache
+
+if TYPE_CHECKING:
+    from tlbench.api.types import InputTransform
 
 
 @dataclass(frozen=True)

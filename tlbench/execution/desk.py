@@ -18,8 +18,11 @@ from tlbench.training.context import Extras, TrialContext, open_context
 from tlbench.training.tape import Tape
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tlbench.api.data import Pool, Problem, TestEpisodes
     from tlbench.api.recipe import Recipe
-    from tlbench.api.types import Pool, Predictor, Problem, Start
+    from tlbench.api.types import Predictor, Start
     from tlbench.execution.bench import Bench
     from tlbench.execution.clock import Clocks
     from tlbench.models.factory import ModelFactory
@@ -70,11 +73,7 @@ def refit(
     ``build`` makes the problem. Its test side is dropped before each fit and built again to score a few of them.
     There is no learning curve: each episode has a training of its own, of the recipe's budget.
     """
-    problem = build()
-    episodes = problem.episodes
-    assert episodes is not None
-    tests = {name: len(pool) for name, pool in problem.test.items()}
-    del problem
+    episodes, tests = _without_tests(build)
     scored = EpisodeScores(desk.bench.metrics, desk.conditions)
     steps, seconds, seen = 0, 0.0, dict[str, int]()
     windows: list[tuple[int, float]] = []
@@ -96,10 +95,7 @@ def refit(
                 for name, count in tape.examples.items():
                     seen[name] = seen.get(name, 0) + count
         with clocks.measure("evaluation"):
-            problem = build()
-            for index, predictor in zip(chosen, predictors, strict=True):
-                scored.add(predictor, queries_of(problem, index))
-            del problem
+            _score_some(scored, build, chosen, predictors)
     means = scored.means()
     metric = next(iter(desk.bench.metrics))
     inference, exclusive = rate_of(scored.windows), not desk.bench.spec["shared"]
@@ -122,6 +118,22 @@ def refit(
         "cost": {"steps": steps, "examples": seen, "forward_flops": None, "energy_j": None},
     }
     return record, {"test": tests, "episodes": about_episodes(episodes, scored, refitted=True)}
+
+
+def _without_tests(build: Callable[[], Problem]) -> tuple[TestEpisodes, dict[str, int]]:
+    """The episodes with their support sets, and how many test examples there are."""
+    problem = build()
+    assert problem.episodes is not None
+    return problem.episodes, {name: len(pool) for name, pool in problem.test.items()}
+
+
+def _score_some(
+    scored: EpisodeScores, build: Callable[[], Problem], chosen: range, predictors: Sequence[Predictor]
+) -> None:
+    """In a function of its own: a strategy can hold the frames that it was called from."""
+    problem = build()
+    for index, predictor in zip(chosen, predictors, strict=True):
+        scored.add(predictor, queries_of(problem, index))
 
 
 def predictors_of(fitted: Any, problem: Problem) -> dict[str, Predictor]:

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlbench.api.types import Batch, Pool
+from tlbench.api.data import Pool
+from tlbench.api.types import Batch
 from tlbench.data.inputs import to_tensors
 from tlbench.errors import TrialError
 from tlbench.evaluation import predict as scoring
 from tlbench.execution.score import Judge
 
 if TYPE_CHECKING:
-    from tlbench.api.types import Adaptable, Array, Metric, Predictor, Problem, TestEpisodes
+    from tlbench.api.data import Array, Problem, TestEpisodes
+    from tlbench.api.types import Adaptable, Metric, Predictor
 
 CURVE_EPISODES = 30
 """Episodes that the learning curve of a strategy is scored on; the final score is on all."""

@@ -15,8 +15,9 @@ from tlbench.training.context import curve_steps
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from tlbench.api.data import Array, Pool, Problem
     from tlbench.api.recipe import Recipe
-    from tlbench.api.types import Array, Metric, Pool, Predictor, Problem
+    from tlbench.api.types import Metric, Predictor
     from tlbench.training.tape import Tape
 
 

@@ -18,10 +18,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from tlbench.api.data import Domain, Pool, Problem, Seeds
 from tlbench.api.recipe import Recipe
 from tlbench.api.records import Record, Status
 from tlbench.api.trials import PRETRAINED, Trial
-from tlbench.api.types import Adaptable, Domain, Pool, Problem, Seeds, Start
+from tlbench.api.types import Adaptable, Start
 from tlbench.data.inputs import scaling
 from tlbench.errors import SkipTrial, TlbenchError, TrialError
 from tlbench.evaluation.predict import Conditions, curve_rows
@@ -154,15 +155,12 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
     # a resumed trial counts what came before
     clocks.seconds["training"] = max(clocks.seconds["training"], tape.seconds)
     found["resumed_from"] = checkpoints.resumed_from
+    if ctx.session.reported:
+        found["data"]["reported"] = dict(ctx.session.reported)
     with clocks.measure("evaluation"):
-        problem = _problem(trial, bench, parts, models)
-        found["data"]["test"] = {name: len(pool) for name, pool in problem.test.items()}
-        if ctx.session.reported:
-            found["data"]["reported"] = dict(ctx.session.reported)
-        scorer = _scorer(fitted, problem, bench, desk.conditions, parts.recipe, seeds, trial)
-        found |= evaluate(scorer, tape, recipe=parts.recipe, budget=ctx.budget, exclusive=not bench.spec["shared"])
-        if problem.episodes is not None:
-            found["data"]["episodes"] = about_episodes(problem.episodes, scorer.scored, refitted=False)
+        scored, said_of_test = _scored(trial, bench, parts, models, desk.conditions, fitted, tape, ctx.budget)
+    found |= scored
+    found["data"] |= said_of_test
     found["cost"] |= _sizes(fitted, tape)
     if trial.kind == "source-model":
         said = {
@@ -171,6 +169,30 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
             "data": target.content,
         }
         found["artifact"] = bench.save_weights(trial, fitted, said)
+
+
+def _scored(
+    trial: Trial,
+    bench: Bench,
+    parts: _Parts,
+    models: ModelFactory,
+    conditions: Conditions,
+    fitted: Any,
+    tape: Tape,
+    budget: int,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Build the test side again and score on it: parts of the record, and what to say of the data.
+
+    In a function of its own: a strategy can hold the frames that it was called from, and none of those ever has a test
+    example.
+    """
+    problem = _problem(trial, bench, parts, models)
+    scorer = _scorer(fitted, problem, bench, conditions, parts.recipe, Seeds(trial.seed), trial)
+    scored = evaluate(scorer, tape, recipe=parts.recipe, budget=budget, exclusive=not bench.spec["shared"])
+    said: dict[str, Any] = {"test": {name: len(pool) for name, pool in problem.test.items()}}
+    if problem.episodes is not None:
+        said["episodes"] = about_episodes(problem.episodes, scorer.scored, refitted=False)
+    return scored, said
 
 
 def _problem(trial: Trial, bench: Bench, parts: _Parts, models: ModelFactory) -> Problem:

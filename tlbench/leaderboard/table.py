@@ -142,7 +142,7 @@ def columnar(
         strategy_labels=tuple(labels),
         name=name,
         wanted=wanted,
-        source_model=np.array([t["kind"] == "source-model" for t in trials], dtype=bool),
+        source_model=np.array([t["kind"] != "trial" for t in trials], dtype=bool),
         seed=np.array([t["seed"] for t in trials], dtype=np.int64),
         status=np.array(
             [str(r.status) for r in kept] + [str(Status.SKIPPED) if t.skip else MISSING for t in waiting.values()],

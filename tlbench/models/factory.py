@@ -15,7 +15,8 @@ from tlbench.models.classifier import Classifier
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tlbench.api.types import Backbone, InputTransform, Seeds, Shape, Start
+    from tlbench.api.data import Seeds, Shape
+    from tlbench.api.types import Backbone, InputTransform, Start
 
 
 @dataclass(eq=False)

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from tlbench.api.data import Array, Domain, Pool, Problem, Seeds, Shape, Split
 from tlbench.api.recipe import Recipe
 from tlbench.api.records import Record, Status
 from tlbench.api.trials import Choice, Plan, Trial, canonical
-from tlbench.api.types import Array, Domain, Pool, Problem, Seeds, Shape, Split
 from tlbench.data.cache import DataCache
 from tlbench.errors import SkipTrial
 from tlbench.models.factory import ModelFactory

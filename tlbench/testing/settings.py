@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from torch import Tensor, nn
 
+from tlbench.api.data import Domain, Graph, Shape, Split
 from tlbench.api.recipe import Recipe
-from tlbench.api.types import Domain, Graph, Shape, Split
 from tlbench.builtin.small_backbones import MLP, Trunk
 from tlbench.builtin.tasks import FewShot, NodeClassification, ZeroShot
 from tlbench.testing.toys import Toy, few_labels
@@ -17,7 +17,7 @@ from tlbench.testing.toys import Toy, few_labels
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tlbench.api.types import Array
+    from tlbench.api.data import Array
 
 
 class _Attributes(nn.Module):

@@ -25,7 +25,7 @@ from tlbench.testing.toys import Toy, every_pool, fit
 from tlbench.training.checkpoint import Interrupted
 
 if TYPE_CHECKING:
-    from tlbench.api.types import Array, Pool
+    from tlbench.api.data import Array, Pool
     from tlbench.training.context import TrialContext
 
 
@@ -41,9 +41,7 @@ def check_strategy(strategy: Any, toy: Toy | None = None) -> None:
     """
     check_class(strategy, "strategy", "fit")
     assert isinstance(getattr(strategy, "needs", None), frozenset), "`needs` must be a frozenset of pool names"
-    assert isinstance(getattr(strategy, "uses", frozenset()), frozenset), (
-        "`uses` must be a frozenset of pool names"
-    )
+    assert isinstance(getattr(strategy, "uses", frozenset()), frozenset), "`uses` must be a frozenset of pool names"
     toy = dataclasses.replace(toy or contract_toy(strategy), recipe=Recipe(steps=24, batch_size=16, curve_points=6))
     before = {name: copy.deepcopy((pool.x, pool.y)) for name, pool in every_pool(toy, toy.problem(0)).items()}
     own = copy.deepcopy(vars(strategy))

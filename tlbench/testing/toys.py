@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tlbench.api.data import Array, Domain, Pool, Problem, Seeds, Split
 from tlbench.api.recipe import Recipe
-from tlbench.api.types import Array, Batch, Domain, Pool, Problem, Seeds, Split, Start
+from tlbench.api.types import Batch, Start
 from tlbench.builtin.metrics import Accuracy
 from tlbench.builtin.references import Chance, Scratch, SourceOnly, SourceTraining
 from tlbench.builtin.small_backbones import MLP

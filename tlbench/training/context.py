@@ -12,26 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tlbench.api.data import Array, Episodes, EpisodeShape, Graph, Pool, Seeds, Shape
 from tlbench.api.trials import canonical
-from tlbench.api.types import (
-    Array,
-    Backbone,
-    Batch,
-    Episodes,
-    EpisodeShape,
-    Graph,
-    Pool,
-    Predictor,
-    Seeds,
-    Shape,
-    Start,
-    Terms,
-    Turn,
-    Update,
-)
+from tlbench.api.types import Backbone, Batch, Predictor, Start, Terms, Turn, Update
 from tlbench.data.inputs import scaling, to_tensors
 from tlbench.data.subsets import validation_rows
-from tlbench.errors import BudgetError, TrialError, unknown
+from tlbench.errors import BudgetError, SkipTrial, TrialError, unknown
 from tlbench.models.blocks import features_at
 from tlbench.training.augment import augmentation
 from tlbench.training.loop import Phase, play
@@ -356,7 +342,7 @@ def _held_out(given: Mapping[str, Pool], share: float, seeds: Seeds) -> dict[str
     y = np.asarray(pool.y)
     rows, held = validation_rows(np.arange(len(pool)), y, share, seeds.generator("hold-out"))
     if not len(held):
-        raise TrialError("nothing can be held out: no class of the target has two labelled examples")
+        raise SkipTrial("nothing can be held out to choose by: no class of the target has two labelled examples")
     return {"target": _part(pool, rows), "target_val": _part(pool, held)}
 
 

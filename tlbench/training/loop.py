@@ -24,8 +24,8 @@ from tlbench.training.tape import Tape, Window
 if TYPE_CHECKING:
     import numpy as np
 
+    from tlbench.api.data import Episodes
     from tlbench.api.recipe import Recipe
-    from tlbench.api.types import Episodes
     from tlbench.training.streams import EpisodeStream, Stream
 
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tlbench.api.types import Batch, EpisodeBatch, Episodes
+from tlbench.api.types import Batch, EpisodeBatch
 from tlbench.errors import TrialError
+
+if TYPE_CHECKING:
+    from tlbench.api.data import Episodes
 
 Augment = Callable[[Any, int], Any]
 """(inputs [B, ...], step) -> inputs of the same shape."""

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from tlbench.api.types import Problem, Start
+from tlbench.api.data import Problem
 from tlbench.data.pools import difference, held_out, pool_of, require_share, test_of, unlabelled
 from tlbench.data.subsets import validation_rows
 from tlbench.errors import SkipTrial
 
 if TYPE_CHECKING:
-    from tlbench.api.types import Domain, Pool, Seeds
+    from tlbench.api.data import Domain, Pool, Seeds
+    from tlbench.api.types import Start
 
 
 @dataclass(frozen=True)

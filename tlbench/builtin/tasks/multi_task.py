@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from tlbench.api.types import Problem, Start
+from tlbench.api.data import Problem
 from tlbench.data.pools import labelled_target, pool_of, require_labels, require_share, test_of
 from tlbench.errors import SkipTrial
 
 if TYPE_CHECKING:
-    from tlbench.api.types import Domain, Pool, Seeds
+    from tlbench.api.data import Domain, Pool, Seeds
+    from tlbench.api.types import Start
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from tlbench.api.types import Problem, Start
+from tlbench.api.data import Problem
 from tlbench.data.pools import difference, labelled_target, pool_of, refuse_whole, test_of, unlabelled
 from tlbench.errors import SkipTrial
 
 if TYPE_CHECKING:
-    from tlbench.api.types import Domain, Graph, Seeds
+    from tlbench.api.data import Domain, Graph, Seeds
+    from tlbench.api.types import Start
 
 
 @dataclass(frozen=True)

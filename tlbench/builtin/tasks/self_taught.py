@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from tlbench.api.types import Problem, Start
+from tlbench.api.data import Problem
 from tlbench.data.pools import (
     labelled_target,
     pool_of,
@@ -18,7 +18,8 @@ from tlbench.data.pools import (
 from tlbench.errors import SkipTrial
 
 if TYPE_CHECKING:
-    from tlbench.api.types import Domain, Seeds
+    from tlbench.api.data import Domain, Seeds
+    from tlbench.api.types import Start
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from tlbench.api.types import Problem, Start
+from tlbench.api.data import Problem
 from tlbench.data.pools import held_out, pool_of, test_of
 from tlbench.data.subsets import validation_rows
 
 if TYPE_CHECKING:
-    from tlbench.api.types import Domain, Seeds
+    from tlbench.api.data import Domain, Seeds
+    from tlbench.api.types import Start
 
 
 @dataclass(frozen=True)

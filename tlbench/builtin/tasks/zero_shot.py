@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from tlbench.api.types import Pool, Problem, Start
+from tlbench.api.data import Pool, Problem
 from tlbench.data.pools import pool_of, refuse_whole, require_disjoint, test_of
 from tlbench.errors import SkipTrial
 
 if TYPE_CHECKING:
-    from tlbench.api.types import Array, Domain, Seeds
+    from tlbench.api.data import Array, Domain, Seeds
+    from tlbench.api.types import Start
 
 
 @dataclass(frozen=True)
