@@ -18,7 +18,19 @@ from tlbench.api import hooks
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "timm", "numpy", "pandas", "sklearn", "scipy", "datasets", "pyarrow", "pydantic", "rich", "yaml")
-COMMANDS = ("run", "plan", "leaderboard", "status", "show", "logs", "list", "describe", "plugins", "schema")
+COMMANDS = (
+    "run",
+    "plan",
+    "rank-sources",
+    "leaderboard",
+    "status",
+    "show",
+    "logs",
+    "list",
+    "describe",
+    "plugins",
+    "schema",
+)
 
 
 def exported() -> list[str]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tlbench.run import Options, Run, Watcher
 
 KINDS = ("strategies", "backbones", "datasets", "tasks", "metrics", "executors", "reporters")
-FORMATS = {"md": "markdown", "csv": "csv", "json": "json", "parquet": "parquet"}
+FORMATS = {"md": "markdown", "csv": "csv", "json": "json", "parquet": "parquet", "task-graph": "task-graph"}
 CODES = "exit codes: 0 all ok, 1 wrong usage or internal error, 2 some trials failed, 3 incomplete"
 
 
@@ -279,7 +279,7 @@ def _rank_sources(args: argparse.Namespace) -> int:
 
     watcher = LineWatcher(sys.stderr, quiet=True) if args.json else _watcher(args)
     ranking = _prepared(args).rank_sources(watcher)
-    _say(args, ranking.to_json, partial(ranking_view, ranking))
+    _say(args, ranking.to_json, partial(ranking_view, ranking, _console().width))
     return 2 if ranking.missing else 0
 
 

@@ -13,6 +13,7 @@ from tlbench.api.trials import Plan, Trial
 from tlbench.errors import SuiteError
 from tlbench.plan.build import build
 from tlbench.plan.done import done_keys
+from tlbench.plan.factors import cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -139,13 +140,14 @@ def ranking_plan(
     """
     scores = plugins.choice("strategies", SOURCE_SCORES, {})
     whole = build(replace(suite, strategies=(scores,), include=(), exclude=()), plugins)
+    own = cell(plugins, suite.tasks[0], scores)
     wanted = [
         replace(t, kind="ranking") if t.kind == "trial" else t
         for t in whole.trials
         if (t.strategy.name == SOURCE_SCORES and t.source is not None) or t.kind == "source-model"
     ]
     if not any(t.kind == "ranking" and t.skip is None for t in wanted):
-        reasons = sorted({t.skip for t in wanted if t.skip})
+        reasons = sorted({t.skip for t in wanted if t.skip} or {own.missing or ""})
         raise SuiteError([f"{suite.path}: there is nothing to rank{': ' if reasons else ''}{'; '.join(reasons)}"])
     done = done_keys(tuple(wanted), records, (), retry_failed=True, has_artifact=has_artifact)
     return Plan(f"{suite.name} (sources)", tuple(wanted), done, suite.metrics)
@@ -189,34 +191,19 @@ def collect(plan: Plan, records: Mapping[str, Record], matrix: Sequence[Trial], 
     )
 
 
-def ranking_view(ranking: Ranking) -> RenderableType:
-    """Tables for people: the candidates of each setting, and how right each score was."""
-    from rich.console import Group
+def ranking_view(ranking: Ranking, width: int) -> RenderableType:
+    """Tables for people: the candidates of each setting, and how right each score was; ``width`` in characters."""
+    from rich.console import Console, Group
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
     names, parts = ranking.names(), list[Any]()
-    for setting, found in ranking.scores.items():
-        table = Table(title=f"sources for {setting.label}", title_justify="left", title_style="bold", box=None)
-        table.add_column("")
-        several = len({c.backbone for c in found}) > 1
-        table.add_column("source · backbone" if several else "source")
-        for name in names:
-            table.add_column(name, justify="right")
-        strategies = sorted(ranking.reached.get(setting, {}))
-        for strategy in strategies:
-            table.add_column(Text(f"reached by\n{strategy}"), justify="right")
-        best = {n: max((s[n] for s in found.values() if n in s), default=None) for n in names}
-        for place, candidate in enumerate(ordered(found, names), 1):
-            cells = [_cell(found[candidate].get(n), best[n]) for n in names]
-            reached = [ranking.reached[setting][s].get(candidate) for s in strategies]
-            table.add_row(
-                str(place),
-                Text(candidate.label if several else candidate.source),
-                *cells,
-                *("–" if r is None else f"{100 * r:.1f}" for r in reached),
-            )
-        parts += [table, Text()]
+    paper = Console(width=1000)
+    for setting in ranking.scores:
+        tables = [_table(ranking, setting, names, across=across) for across in ("scores", "sources")]
+        fits = Measurement.get(paper, paper.options, tables[0]).maximum <= width
+        parts += [tables[0] if fits else tables[1], Text()]
     if verdicts := ranking.verdicts():
         table = Table(title="how right each score was", title_justify="left", title_style="bold", box=None)
         for column in ("score", "weighted Kendall τ", "regret (points)", "settings × strategies"):
@@ -232,6 +219,29 @@ def ranking_view(ranking: Ranking) -> RenderableType:
         parts.append(Text("No trial of the matrix has run yet, so nothing says how right the scores are.", "dim"))
     parts += [Text.assemble(("no score  ", "yellow"), line) for line in ranking.missing]
     return Group(*parts)
+
+
+def _table(ranking: Ranking, setting: Setting, names: Sequence[str], *, across: str) -> Any:
+    """One setting's candidates, the best first: a row for each and the scores across, or a column for each."""
+    from rich.table import Table
+    from rich.text import Text
+
+    found, by_strategy = ranking.scores[setting], ranking.reached.get(setting, {})
+    places, several = ordered(found, names), len({c.backbone for c in found}) > 1
+    labels = [f"{i} {c.label if several else c.source}" for i, c in enumerate(places, 1)]
+    best = {n: max((s[n] for s in found.values() if n in s), default=None) for n in names}
+    lines: dict[str, list[Any]] = {n: [_cell(found[c].get(n), best[n]) for c in places] for n in names}
+    for strategy in sorted(by_strategy):
+        reached = by_strategy[strategy]
+        lines[f"reached by {strategy}"] = [f"{100 * reached[c]:.1f}" if c in reached else "–" for c in places]
+    table = Table(title=f"sources for {setting.label}", title_justify="left", title_style="bold", box=None)
+    heads, rows = (list(lines), labels) if across == "scores" else (labels, list(lines))
+    table.add_column("")
+    for head in heads:
+        table.add_column(Text(head), justify="right", overflow="fold")
+    for i, row in enumerate(rows):
+        table.add_row(Text(row), *(lines[row] if across == "sources" else [line[i] for line in lines.values()]))
+    return table
 
 
 def _cell(value: float | None, best: float | None) -> Any:

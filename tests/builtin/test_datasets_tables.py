@@ -39,21 +39,23 @@ def as_rows(x: np.ndarray, y: np.ndarray) -> list[tuple[float, ...]]:
 
 @pytest.mark.shared_data
 def test_nearest_neighbours_on_office_caltech_give_the_published_accuracies(shared_data: Path, tmp_path: Path) -> None:
-    """All rows of a domain, made up again from its two splits; z-scores of each domain, as published."""
+    """Each domain whole, each row over its sum, z-scores of each domain: as published."""
     domains = {}
     for letter, name in {"C": "Caltech10", "A": "amazon", "W": "webcam", "D": "dslr"}.items():
         file = f"features/office_caltech10_surf/{name}_SURF_L10.mat"
-        loaded = Mat(file, x="fts", y="labels", scaling="row-sum").load(cache_in(tmp_path, shared_data / "hub"))
+        loaded = Mat(file, x="fts", y="labels", split="whole", scaling=("row-sum", "zscore")).load(
+            cache_in(tmp_path, shared_data / "hub")
+        )
         assert loaded.label_names == tuple(str(n) for n in range(1, 11))
-        x, y = together(loaded)
-        domains[letter] = (scipy.stats.zscore(x.astype(np.float64)), y)
+        domains[letter] = loaded.splits
     known = dict(zip(
         ["CA", "CW", "CD", "AC", "AW", "AD", "WC", "WA", "WD", "DC", "DA", "DW"],
         [23.70, 25.76, 25.48, 26.00, 29.83, 25.48, 19.86, 22.96, 59.24, 26.27, 28.50, 63.39], strict=True,
     ))  # fmt: skip
     for source, target in permutations("CAWD", 2):
-        model = KNeighborsClassifier(1).fit(*domains[source])
-        assert round(100 * model.score(*domains[target]), 2) == known[source + target]
+        train, test = domains[source]["train"], domains[target]["test"]
+        model = KNeighborsClassifier(1).fit(np.asarray(train.x, dtype=np.float64), train.y)
+        assert round(100 * model.score(np.asarray(test.x, dtype=np.float64), test.y), 2) == known[source + target]
 
 
 @pytest.mark.shared_data
@@ -130,6 +132,39 @@ def test_scaling_uses_the_training_rows_and_says_so(tmp_path: Path) -> None:
     train, test = (np.log1p(np.asarray(plain.splits[s].x, dtype=np.float64)) for s in ("train", "test"))
     assert np.allclose(scaled.splits["test"].x, scipy.stats.zmap(test, train), atol=1e-4)  # type: ignore[arg-type]
     assert "training rows" in scaled.notes
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_a_whole_domain_has_all_rows_twice_in_memory_of_their_own(tmp_path: Path, writable: bool) -> None:
+    svm_file(tmp_path / "a")
+    scipy.io.savemat(tmp_path / "m.mat", {"x": X, "y": Y})
+    if not writable:
+        (tmp_path / "cache").write_text("a file where the cache's folder should be")
+    for dataset in (Svmlight("a", split="whole"), Mat("m.mat", split="whole")):
+        domain = dataset.load(cache_in(tmp_path))
+        assert domain.whole
+        train, test = domain.splits["train"], domain.splits["test"]
+        for split in (train, test):
+            assert np.array_equal(split.x, X)
+            assert np.array_equal(split.y * 2 - 1, Y)
+        assert not np.shares_memory(train.x, test.x)  # type: ignore[arg-type]
+        assert not np.shares_memory(train.y, test.y)
+        assert "same rows" in domain.notes
+    assert not Mat("m.mat").load(cache_in(tmp_path)).whole
+
+
+def test_the_statistics_of_a_whole_domain_are_those_of_all_its_rows(tmp_path: Path) -> None:
+    scipy.io.savemat(tmp_path / "m.mat", {"x": X + 1, "y": Y})
+    domain = Mat("m.mat", split="whole", scaling=("row-sum", "zscore")).load(cache_in(tmp_path))
+    share = (X + 1) / (X + 1).sum(axis=1, keepdims=True)
+    expected = (share - share.mean(axis=0)) / share.std(axis=0)  # over n
+    assert np.allclose(domain.splits["train"].x, expected, atol=1e-5)  # type: ignore[arg-type]
+    assert np.array_equal(domain.splits["train"].x, domain.splits["test"].x)
+
+
+def test_a_whole_domain_has_no_test_file() -> None:
+    with pytest.raises(ValueError, match="leave test out"):
+        Svmlight("a", test="b", split="whole")
 
 
 def test_a_mat_file_may_be_sparse_and_its_labels_a_row(tmp_path: Path) -> None:

@@ -74,6 +74,6 @@ def tlbench_executors() -> list[type]:
 
 @hookimpl
 def tlbench_reporters() -> list[type]:
-    from tlbench.builtin.reporters import Csv, Json, Markdown, Parquet
+    from tlbench.builtin.reporters import Csv, Json, Markdown, Parquet, TaskGraph
 
-    return [Csv, Json, Markdown, Parquet]
+    return [Csv, Json, Markdown, Parquet, TaskGraph]

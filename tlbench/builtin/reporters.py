@@ -1,12 +1,13 @@
-"""Reporters: the leaderboard as Markdown, CSV, JSON and Parquet files."""
+"""Reporters: the leaderboard as Markdown, CSV, JSON and Parquet files, and as a graph of tasks."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from tlbench.leaderboard import files
+from tlbench.leaderboard import files, task_graph
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,6 +45,20 @@ class Json:
 
     def report(self, leaderboard: Leaderboard, folder: Path) -> Iterable[Path]:
         return [files.write_text(folder / "leaderboard.json", files.to_json(leaderboard))]
+
+
+@dataclass(frozen=True)
+class TaskGraph:
+    """``task-graph.json`` and ``task-graph.dot``: the gains as graphs of domains, one for each strategy."""
+
+    name: ClassVar[str] = "task-graph"
+
+    def report(self, leaderboard: Leaderboard, folder: Path) -> Iterable[Path]:
+        found = list(task_graph.graphs(leaderboard))
+        return [
+            files.write_text(folder / "task-graph.json", json.dumps(found, indent=1, ensure_ascii=False)),
+            files.write_text(folder / "task-graph.dot", "".join(map(task_graph.to_dot, found))),
+        ]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from tlbench.api.data import Domain, Split
 from tlbench.data.scaling import Scaling, scaled, scaling_note
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from tlbench.api.data import Array
     from tlbench.api.types import Cache
+
+Cut: TypeAlias = Literal["share", "whole"]
+SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Svmlight:
     """The file to be scored on; a stratified share of ``train`` where left out."""
     test_share: float = 0.25
     """The share of each class that is set aside for testing, where no ``test`` is given."""
+    split: Cut = "share"
+    """Where no ``test`` is given: ``share`` sets a test part aside; ``whole`` trains and tests on all rows alike."""
     num_features: int | None = None
     """How many features there are; the largest index in the files where left out."""
     first_index: Literal[0, 1] = 1
@@ -41,6 +46,8 @@ class Svmlight:
 
     def __post_init__(self) -> None:
         _check_share(self.test_share)
+        if self.split == "whole" and self.test is not None:
+            raise ValueError("split: whole tests on the rows of train; leave test out")
 
     def load(self, cache: Cache) -> Domain:
         """Features float32 [N, D]. Raises ``DataError`` for a missing or wrong file and for too little memory."""
@@ -55,7 +62,8 @@ class Svmlight:
             return _read_svmlight(paths, self.num_features, self.first_index, cache)
 
         stamp = content_hash((split, path) for split, path in paths.items())
-        return _domain(cache, paths["train"], ["svmlight-1", stamp, asked], read, self.test_share, self.scaling)
+        share = None if self.split == "whole" else self.test_share
+        return _domain(cache, paths["train"], ["svmlight-1", stamp, asked], read, share, self.scaling)
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,8 @@ class Mat:
     """Which cell, counting from 0, where both variables are cell arrays."""
     test_share: float = 0.25
     """The share of each class that is set aside for testing."""
+    split: Cut = "share"
+    """``share`` sets a test part aside; ``whole`` trains and tests on all rows alike, as transductive protocols do."""
     scaling: Scaling | tuple[Scaling, ...] = "none"
     """One step, or several in turn, such as [row-sum, zscore]; statistics from the training rows alone."""
 
@@ -95,7 +105,8 @@ class Mat:
 
         stamp = content_hash([("", path)])
         suffix = "" if self.cell is None else f"[{self.cell}]"
-        return _domain(cache, path, ["mat-1", stamp, asked], read, self.test_share, self.scaling, suffix)
+        share = None if self.split == "whole" else self.test_share
+        return _domain(cache, path, ["mat-1", stamp, asked], read, share, self.scaling, suffix)
 
 
 def _check_share(share: float) -> None:
@@ -108,11 +119,14 @@ def _domain(
     path: Path,
     key: list[Any],
     read: Callable[[], dict[str, tuple[Array, Array]]],
-    share: float,
+    share: float | None,
     scaling: Scaling | tuple[Scaling, ...],
     suffix: str = "",
 ) -> Domain:
-    """Labels numbered, a test split made where there is none, features scaled; kept in the cache."""
+    """Labels numbered, a test split made where there is none, features scaled; kept in the cache.
+
+    ``share`` of each class becomes the test split; ``None`` makes all rows train and test, each in memory of its own.
+    """
     from tlbench.api.trials import canonical
     from tlbench.data.cache import pack, unpack
     from tlbench.data.labels import number
@@ -125,7 +139,10 @@ def _domain(
         ids, names = number({split: y.tolist() for split, (_, y) in tables.items()}, str(path))
         xs = {split: x for split, (x, _) in tables.items()}
         note = "test is a file of its own"
-        if "test" not in tables:
+        if share is None:
+            xs, ids = {s: xs["train"].copy() for s in SPLITS}, {s: ids["train"].copy() for s in SPLITS}
+            note = "train and test are the same rows, all that there are"
+        elif "test" not in tables:
             cut, x, y = split_rows(ids["train"], title, share), xs["train"], ids["train"]
             xs, ids = {"train": x[cut.train], "test": x[cut.test]}, {"train": y[cut.train], "test": y[cut.test]}
             note = split_note(share)
@@ -140,11 +157,12 @@ def _domain(
     words = unpack(arrays["words"])
     return Domain(
         name=title,
-        splits={split: Split(arrays[f"{split}/x"], arrays[f"{split}/y"]) for split in ("train", "test")},
+        splits={split: Split(arrays[f"{split}/x"], arrays[f"{split}/y"]) for split in SPLITS},
         label_names=tuple(words["label_names"]),
         kind="features",
         source=f"file {path.name}",
         notes=words["notes"],
+        whole=share is None,
     )
 
 

@@ -79,7 +79,7 @@ class Augment:
             if isinstance(x, Tensor) and x.dim() == 4:
                 x = self._images(x, generator)
             if self.mixup and batch.y is not None and isinstance(x, Tensor) and x.is_floating_point():
-                return Batch(*mixup(x, batch.y, *classes, self.mixup, generator))
+                return Batch(*mixup(x, batch.y, max(classes), self.mixup, generator))
             return Batch(x, batch.y)
 
         fitted: Fitted = self.of.fit(ctx.augmented(change))
