@@ -13,7 +13,7 @@ MODULES = sorted((ROOT / "tlbench").rglob("*.py"))
 PLUGIN_MODULES = sorted((ROOT / "plugins").glob("*/src/**/*.py"))
 LIGHT = ("suite", "plan", "results", "leaderboard")
 HEAVY = {"torch", "torchvision", "timm", "sklearn"}
-FOR_PLUGINS = {"tlbench", "tlbench.functional", "tlbench.testing"}
+FOR_PLUGINS = {"tlbench", "tlbench.functional", "tlbench.testing", "tlbench.transferability"}
 LONGEST = 450
 
 
@@ -83,7 +83,7 @@ def faults(name: str, source: str) -> list[str]:
         if is_plugin and top == "tlbench" and not any(below(module, m) for m in FOR_PLUGINS - {"tlbench"}):
             inside = module.removeprefix("tlbench").removeprefix(".")
             if inside and ((ROOT / "tlbench" / inside.split(".")[0]).is_dir() or _is_module(inside)):
-                fault("a plugin imports only tlbench, tlbench.functional and tlbench.testing")
+                fault("a plugin imports only tlbench, tlbench.functional, tlbench.testing and tlbench.transferability")
         if below(name, "tlbench.training") and below(module, "tlbench.evaluation"):
             fault("training never imports evaluation")
         if below(name, "tlbench.evaluation") and below(module, "tlbench.training"):
