@@ -61,5 +61,5 @@ class LinearProbe:
 
     def solve(self, x_ND: Array, y_N: Array, num_classes: int, split: int | None = None) -> tuple[Array, Array]:
         """Weight [D, C] and bias [C] for raw features; rows from ``split`` on are the validation examples."""
-        strengths = np.geomspace(self.lowest, self.highest, self.strengths)
+        strengths = np.geomspace(self.lowest, self.highest, self.strengths).tolist()
         return logistic_probe(x_ND, y_N, num_classes, strengths, folds=self.folds, split=split)

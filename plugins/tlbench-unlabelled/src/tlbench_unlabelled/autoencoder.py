@@ -24,8 +24,7 @@ from tlbench_unlabelled.second_half import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tlbench import Context, Fitted, Step, Terms
-    from tlbench import Start
+    from tlbench import Context, Fitted, Start, Step, Terms
 
 
 def reconstruction(guess_BP: Tensor, x_BP: Tensor) -> Tensor:

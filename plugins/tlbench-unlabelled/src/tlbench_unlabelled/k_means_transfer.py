@@ -16,8 +16,7 @@ from tlbench_unlabelled.pretraining import Pretraining, after
 from tlbench_unlabelled.second_half import require_pretraining
 
 if TYPE_CHECKING:
-    from tlbench import Context, Fitted
-    from tlbench import Start
+    from tlbench import Context, Fitted, Start
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ from tlbench_unlabelled.second_half import one_tensor, require_pretraining
 from tlbench_unlabelled.views import Views
 
 if TYPE_CHECKING:
-    from tlbench import Context, Fitted, Step, Terms
-    from tlbench import Start
+    from tlbench import Context, Fitted, Start, Step, Terms
 
 _LEAST = 1e-8
 """Below this, probabilities count as this in a logarithm."""

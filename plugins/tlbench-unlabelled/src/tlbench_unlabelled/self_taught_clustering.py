@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tlbench import Context, Fitted
-    from tlbench import Start
+    from tlbench import Context, Fitted, Start
 
     Array = NDArray[Any]
 

@@ -17,8 +17,7 @@ from tlbench_unlabelled.second_half import Then, require_pretraining, require_se
 from tlbench_unlabelled.views import Views
 
 if TYPE_CHECKING:
-    from tlbench import Context, Fitted, Step, Terms
-    from tlbench import Start
+    from tlbench import Context, Fitted, Start, Step, Terms
 
 
 def nt_xent(first_BP: Tensor, second_BP: Tensor, temperature: float) -> Tensor:

@@ -16,8 +16,7 @@ from torch.nn import functional as F
 from tlbench_unlabelled.second_half import one_tensor, softmax
 
 if TYPE_CHECKING:
-    from tlbench import Context, Fitted
-    from tlbench import Start
+    from tlbench import Context, Fitted, Start
 
 
 REMEMBERED = 0.2
