@@ -60,7 +60,7 @@ folds of its MATLAB interface on Linux (seed 1 before each call).
 Why the textbook form (strategy `coral`: a linear SVM on X_S A, C from 1e-4 to 10 by 5-fold cross-validation) differs:
 
 * Its kernel on the source is X_S A A^T X_S^T. The authors' X_S A X_S^T is no kernel: A, a product of two symmetric
-  matrices, is not symmetric (from C to A the antisymmetric part of the matrix has an eighth of its norm). The solver
+  matrices, is not symmetric (from C to A the matrix differs from its transpose by an eighth of its norm). The solver
   stops somewhere all the same.
 * On that matrix the choice between C = 1e-3 and C = 1e-2 (the same as every larger one) hangs on a few examples of
   the cross-validation and moves C to W and C to D by eight to ten points; see the rows at fixed C. With other folds

@@ -307,3 +307,18 @@ def test_validation_examples_choose_where_there_are_some() -> None:
 def test_wrong_parameters_are_named(make: Any, wrong: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         make(**wrong)
+
+
+def test_what_a_strategy_does_to_a_batch_leaves_its_rows() -> None:
+    """A change that makes a new batch and forgets the rows must not cost weighting its weights."""
+    done = fit(InstanceSelection(), another_mixture())
+    ctx = replace(done.ctx, allowance=type(done.ctx.allowance)(5)).augmented(lambda batch, _: Batch(-batch.x, batch.y))
+    source, seen = done.ctx.inputs("source"), []
+    model = ctx.classifier()
+
+    def loss(batch: Batch, step: Any) -> Any:
+        seen.append(torch.equal(source.x[batch.rows], -batch.x))
+        return model(batch.x).square().mean()
+
+    ctx.train(loss, update=model, on=("source",))
+    assert seen == [True] * 5
