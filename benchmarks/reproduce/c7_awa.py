@@ -98,6 +98,15 @@ def steps(title: str, right: dict[str, Any], y: Any) -> list[Row]:
     return rows
 
 
+def summary(rows: list[Row]) -> str:
+    """Which steps hold, are open and are contradicted."""
+    lines = []
+    for word in ("holds", "open", "contradicted"):
+        found = [row.what for row in rows if row.note.startswith(word)]
+        lines.append(f"* {word}: {'; '.join(found) or 'none'}")
+    return "\n".join(lines)
+
+
 def main() -> int:
     def extend(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--official", action="store_true", help="the official split alone, a sixth of the time")
@@ -120,7 +129,8 @@ def main() -> int:
             right = {name: np.concatenate([r[name] for r, _ in found]) for name in METHODS}
             rows += [Row(f"five splits: {n}", None, mean_over_classes(r, y)) for n, r in right.items()]
             rows += steps("five splits", right, y)
-    return publish("C7: zero-shot on animals with attributes", rows, args, source=SOURCE, notes=NOTES, digits=1)
+    notes = f"{NOTES.strip()}\n\n{summary(rows)}"
+    return publish("C7: zero-shot on animals with attributes", rows, args, source=SOURCE, notes=notes, digits=1)
 
 
 SOURCE = (

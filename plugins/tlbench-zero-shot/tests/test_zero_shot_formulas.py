@@ -175,15 +175,17 @@ def test_the_bilinear_map_is_the_papers_closed_form(dims: int, labels: str) -> N
     np.testing.assert_allclose((basis @ bilinear_map(values, xys, T(s.T), gamma, lam)).numpy(), expected, atol=1e-10)
 
 
-def test_the_strategy_scores_by_that_map() -> None:
+@pytest.mark.parametrize("labels", ["zero-one", "signed"])
+def test_the_strategy_scores_by_that_map(labels: Any) -> None:
     toy = zebra()
-    done = fit(ESZSL(gamma=2.0, lam=0.5, signatures="l2"), toy)
+    done = fit(ESZSL(gamma=2.0, lam=0.5, signatures="l2", labels=labels), toy)
     train, test = toy.source.splits["train"], toy.target.splits["test"]
     x = np.asarray(train.x, dtype=np.float64).T
     s, u = (np.asarray(d.class_attributes, dtype=np.float64) for d in (toy.source, toy.target))
     s, u = s / np.linalg.norm(s, axis=1, keepdims=True), u / np.linalg.norm(u, axis=1, keepdims=True)
     left, right = np.linalg.inv(x @ x.T + 2 * np.eye(20)), np.linalg.inv(s.T @ s + 0.5 * np.eye(5))
-    v = left @ x @ np.eye(6)[train.y] @ s @ right
+    hot = np.eye(6)[train.y] if labels == "zero-one" else 2 * np.eye(6)[train.y] - 1
+    v = left @ x @ hot @ s @ right
     np.testing.assert_allclose(done.scores()["target"], np.asarray(test.x) @ v @ u.T, rtol=1e-3, atol=1e-5)
 
 

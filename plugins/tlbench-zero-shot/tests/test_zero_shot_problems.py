@@ -95,6 +95,20 @@ def test_calibrated_stacking_takes_a_constant_off_the_seen_classes() -> None:
     assert calibrated(scores, seen, 1.5).tolist() == [[-0.5, 2.0, 1.5]]
 
 
+@pytest.mark.parametrize("strategy", [DAP(), IAP()], ids=ids)
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_an_attribute_that_all_seen_classes_share_changes_no_score(strategy: Any, value: float) -> None:
+    """Nothing was learned about it, so it must not tell unseen classes apart, though they differ in it."""
+    toy = zebra()
+    seen, unseen = (np.asarray(d.class_attributes) for d in (toy.source, toy.target))
+    more = replace(
+        toy,
+        source=replace(toy.source, class_attributes=np.column_stack([seen, np.full(len(seen), value, np.float32)])),
+        target=replace(toy.target, class_attributes=np.column_stack([unseen, np.array([0, 1, 1], np.float32)])),
+    )
+    np.testing.assert_allclose(fit(strategy, more).scores()["target"], fit(strategy, toy).scores()["target"], rtol=1e-5)
+
+
 # ---- what learns ---------------------------------------------------------------------------------
 
 
