@@ -268,7 +268,8 @@ class Strategy(Protocol):
     """A transfer method: a frozen dataclass of its parameters with one method.
 
     ``needs``   pools without which it cannot run: ``source``, ``target``, ``target_unlabelled``, ... and extras:
-                ``episodes``, ``class_attributes``, ``graphs``
+                ``episodes``, ``class_attributes``, ``graphs``, and ``same_classes``: source and target have the same
+                classes, by name and in one order
     ``uses``    pools that it takes where the task offers them: ``target_val``, ``source_val``
     ``start``   where its backbone starts, if not where the task says (see ``Start``)
     ``spaces``  ``any`` where it handles a source and a target of different feature spaces; else ``same``

@@ -34,7 +34,7 @@ class SourceOnly:
     """Trained on the source and applied to the target as it is: the floor of adaptation."""
 
     name: ClassVar[str] = "source-only"
-    needs: ClassVar[frozenset[str]] = frozenset({"source"})
+    needs: ClassVar[frozenset[str]] = frozenset({"source", "same_classes"})
     start: ClassVar[Start] = "weights"
 
     lr: float = 1.0

@@ -121,7 +121,8 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
         problem = _problem(trial, bench, parts, models)
         episodes = problem.episodes
         refits = episodes is not None and "episodes" not in parts.strategy.needs
-        given = _given(trial, parts, problem, refits)
+        same_classes = "same_classes" in parts.strategy.needs and _same_classes(trial, bench)
+        given = _given(trial, parts, problem, refits, same_classes)
         sizes = {name: len(pool) for name, pool in problem.train.items()}
         found["data"] = _about_data(trial, bench, sizes, about)
         found["seeds"] = {"suite": trial.seed, **{axis: seeds.integer(axis, identity) for axis in ("init", "head")}}
@@ -229,13 +230,26 @@ def _extras(strategy: Any, problem: Problem) -> Extras:
     )
 
 
-def _given(trial: Trial, parts: _Parts, problem: Problem, refits: bool) -> dict[str, Pool]:
+def _same_classes(trial: Trial, bench: Bench) -> bool:
+    """Whether source and target have the same classes, by name and in one order."""
+    if trial.source is None or trial.source.name == PRETRAINED:
+        return False
+    source, target = bench.describe(trial.source).domain, bench.describe(trial.target).domain
+    return source.label_names == target.label_names
+
+
+def _given(trial: Trial, parts: _Parts, problem: Problem, refits: bool, same_classes: bool) -> dict[str, Pool]:
     """The pools that the strategy declared and may see; no others. Where it is refitted, ``target`` comes later."""
     at_hand = dict(problem.train)
     if trial.strategy.name in parts.task.references:
         at_hand |= problem.withheld
     needs = parts.strategy.needs
-    extras = {"episodes": problem.episodes, "class_attributes": problem.class_attributes, "graphs": problem.graphs}
+    extras = {
+        "episodes": problem.episodes,
+        "class_attributes": problem.class_attributes,
+        "graphs": problem.graphs,
+        "same_classes": same_classes,
+    }
     offered = {*at_hand, *(name for name, kept in extras.items() if kept), *(["target"] if refits else [])}
     if missing := sorted(needs - offered):
         raise SkipTrial(

@@ -160,7 +160,12 @@ def fit(
     if extra:
         pools = every_pool(toy, problem)
     pools |= given or {}
-    extras = {"episodes": problem.episodes, "class_attributes": problem.class_attributes, "graphs": problem.graphs}
+    extras: dict[str, Any] = {
+        "episodes": problem.episodes,
+        "class_attributes": problem.class_attributes,
+        "graphs": problem.graphs,
+    }
+    extras["same_classes"] = toy.source.label_names == toy.target.label_names
     missing = strategy.needs - set(pools) - {name for name, kept in extras.items() if kept}
     assert not missing, (
         f"{strategy.name} needs {sorted(missing)}, which the toy problem does not have; it has {sorted(pools)}"

@@ -328,7 +328,7 @@ def test_the_step_has_the_papers_gradient_on_the_trunk_and_the_plain_one_on_the_
         source_net.head.weight[2].zero_()
     source = Batch(target.x * 1.3, 1 - target.y if conflict else target.y)
     shared = list(target_net.backbone.parameters())
-    losses = TwoTasks(target_net, source_net, target_net.backbone).losses(target, source)
+    losses = TwoTasks(target_net, source_net).losses(target, source)
     g, h = (_flat(one, shared).double().numpy() for one in losses)
     assert (g @ h < 0) == conflict
     heads = [_flat(one, net.head.parameters()) for one, net in zip(losses, (target_net, source_net), strict=True)]

@@ -29,7 +29,7 @@ class Adaptation:
     """
 
     name: ClassVar[str] = "adaptation"
-    offers: ClassVar[frozenset[str]] = frozenset({"source", "source_val", "target_unlabelled"})
+    offers: ClassVar[frozenset[str]] = frozenset({"source", "source_val", "target_unlabelled", "same_classes"})
     withholds: ClassVar[frozenset[str]] = frozenset({"target"})
     references: ClassVar[tuple[str, ...]] = ("source-only", "target-oracle")
     start: ClassVar[Start] = "weights"

@@ -24,7 +24,7 @@ class FineTuning:
     """
 
     name: ClassVar[str] = "fine-tuning"
-    offers: ClassVar[frozenset[str]] = frozenset({"target", "target_val", "source"})
+    offers: ClassVar[frozenset[str]] = frozenset({"target", "target_val", "source", "same_classes"})
     references: ClassVar[tuple[str, ...]] = ("scratch", "majority")
     start: ClassVar[Start] = "source"
     needs_source: ClassVar[bool] = False

@@ -23,7 +23,7 @@ class MultiTask:
     """
 
     name: ClassVar[str] = "multi-task"
-    offers: ClassVar[frozenset[str]] = frozenset({"target", "target_val", "source"})
+    offers: ClassVar[frozenset[str]] = frozenset({"target", "target_val", "source", "same_classes"})
     references: ClassVar[tuple[str, ...]] = ("scratch", "majority")
     start: ClassVar[Start] = "source"
     needs_source: ClassVar[bool] = False
@@ -51,7 +51,7 @@ class Heterogeneous:
     """
 
     name: ClassVar[str] = "heterogeneous"
-    offers: ClassVar[frozenset[str]] = frozenset({"target", "target_val", "source"})
+    offers: ClassVar[frozenset[str]] = frozenset({"target", "target_val", "source", "same_classes"})
     references: ClassVar[tuple[str, ...]] = ("scratch", "majority")
     start: ClassVar[Start] = "random"
     needs_source: ClassVar[bool] = False

@@ -26,7 +26,7 @@ class NodeClassification:
     """
 
     name: ClassVar[str] = "node-classification"
-    offers: ClassVar[frozenset[str]] = frozenset({"source", "target", "target_unlabelled", "graphs"})
+    offers: ClassVar[frozenset[str]] = frozenset({"source", "target", "target_unlabelled", "graphs", "same_classes"})
     references: ClassVar[tuple[str, ...]] = ("source-only",)
     start: ClassVar[Start] = "weights"
     needs_source: ClassVar[bool] = True

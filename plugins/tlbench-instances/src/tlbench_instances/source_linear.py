@@ -25,7 +25,7 @@ class SourceLinear:
     """
 
     name: ClassVar[str] = "source-linear"
-    needs: ClassVar[frozenset[str]] = frozenset({"source"})
+    needs: ClassVar[frozenset[str]] = frozenset({"source", "same_classes"})
     uses: ClassVar[frozenset[str]] = frozenset({"source_val"})
 
     model: Literal["logistic", "linear-svm"] = "logistic"

@@ -95,7 +95,7 @@ class TrAdaBoost:
     """
 
     name: ClassVar[str] = "tradaboost"
-    needs: ClassVar[frozenset[str]] = frozenset({"source", "target"})
+    needs: ClassVar[frozenset[str]] = frozenset({"source", "target", "same_classes"})
 
     rounds: int = 100
     """How many rules are learnt; the paper has 100."""

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 StemKind = Literal["linear", "conv"]
 """How images enter: flattened into one linear layer, or through two small convolutions first."""
 
-
 StemNorm = Literal["batch", "layer"]
 """How two unlike stems come to one scale: each unit over the domain's examples, or each example over its units."""
 
@@ -88,7 +87,7 @@ class SharedMiddle:
 
     def fit(self, ctx: Context) -> Fitted:
         middle = ctx.backbone(shape=Shape("features", (self.width,)))
-        tasks = TwoTasks(self._route(ctx, "target", middle), self._route(ctx, "source", twin(middle)), middle)
+        tasks = TwoTasks(self._route(ctx, "target", middle), self._route(ctx, "source", twin(middle)))
 
         def loss(target: Batch, source: Batch, step: Step) -> Terms:
             if self.norm == "batch" and min(len(target), len(source)) < 2:

@@ -37,11 +37,10 @@ class Losses(NamedTuple):
 
 
 class TwoTasks(NamedTuple):
-    """A network for each task, inputs [B, ...] -> scores [B, C_task]; ``shared`` is the target's trunk."""
+    """A network for each task, inputs [B, ...] -> scores [B, C_task]."""
 
     target: nn.Module
     source: nn.Module
-    shared: nn.Module
 
     def losses(self, target: Batch, source: Batch) -> Losses:
         """The mean, not the sum, over each task's examples."""
@@ -62,9 +61,10 @@ def twin(trunk: nn.Module) -> nn.Module:
     (after Chang et al. 2019, domain-specific batch normalisation). Without BatchNorm there is nothing to part:
     the twin is the trunk itself.
     """
-    own = {id(p) for m in trunk.modules() if isinstance(m, BATCH_NORMS) for p in m.parameters()}
-    if not own:
+    norms = [m for m in trunk.modules() if isinstance(m, BATCH_NORMS)]
+    if not norms:
         return trunk
+    own = {id(p) for m in norms for p in m.parameters()}
     memo: dict[int, Any] = {id(p): p for p in trunk.parameters() if id(p) not in own}
     return copy.deepcopy(trunk, memo)
 
@@ -74,4 +74,4 @@ def trunk_and_heads(ctx: Context, norms: Norms) -> TwoTasks:
     target = ctx.classifier(num_classes=ctx.classes("target"))
     source = ctx.classifier(num_classes=ctx.classes("source"))
     source.backbone = target.backbone if norms == "shared" else twin(target.backbone)
-    return TwoTasks(target, source, target.backbone)
+    return TwoTasks(target, source)

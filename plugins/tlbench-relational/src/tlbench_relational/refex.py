@@ -35,7 +35,7 @@ def adjacency(edges_2E: NDArray[Any], num_nodes: int) -> Any:
 
 
 def local_features(a_NN: Any) -> dict[Name, NDArray[Any]]:
-    """Of each node [N]: its degree, the edges within its ego net and those that leave it (Henderson et al. 2011, 2.2).
+    """Of each node [N]: its degree, the edges within its ego net and those that leave it (Henderson et al. 2011).
 
     The ego net is the node, its neighbours and all edges between these.
     """
@@ -58,7 +58,7 @@ def aggregated(values_N: NDArray[Any], a_NN: Any, how: str) -> NDArray[Any]:
 def log_bins(values_N: NDArray[Any], share: float = 0.5) -> NDArray[Any]:
     """Vertical logarithmic bins: 0 for the lowest ``share`` of the nodes, 1 for that share of the rest, and so on.
 
-    Nodes of one value are never parted: a bin takes all that equal its highest (Henderson et al. 2011, sec. 2.3).
+    Nodes of one value are never parted: a bin takes all that equal its highest (Henderson et al. 2011).
     A bin is about ranks, so it means the same in a graph of another size.
     """
     ordered = np.sort(values_N)
@@ -81,7 +81,7 @@ def distinct(bins_NF: NDArray[Any], threshold: int) -> list[int]:
 
 
 def choose(a_NN: Any, rounds: int, share: float = 0.5) -> list[Name]:
-    """The features that are worth keeping on this graph, simplest first (Henderson et al. 2011, sec. 2.3).
+    """The features that are worth keeping on this graph, simplest first (Henderson et al. 2011).
 
     Each round aggregates what the round before added, by mean and by sum, and drops what is like a feature that is
     kept already; the threshold of likeness rises by one with each round. Ends when a round adds nothing.

@@ -23,7 +23,7 @@ class SourceClassifier:
     """
 
     name: ClassVar[str] = "source-classifier"
-    needs: ClassVar[frozenset[str]] = frozenset({"source"})
+    needs: ClassVar[frozenset[str]] = frozenset({"source", "same_classes"})
 
     classifier: Classifier = "svm"
     """1-NN, a linear SVM or logistic regression; C by cross-validation on the source."""

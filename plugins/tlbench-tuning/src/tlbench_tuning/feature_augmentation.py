@@ -34,7 +34,7 @@ class FeatureAugmentation:
     """
 
     name: ClassVar[str] = "feature-augmentation"
-    needs: ClassVar[frozenset[str]] = frozenset({"source", "target"})
+    needs: ClassVar[frozenset[str]] = frozenset({"source", "target", "same_classes"})
 
     strength: float = 1.0
     """Pull of all weights to zero, against the sum of the losses over both domains."""

@@ -27,7 +27,7 @@ class PriorTransfer:
     """
 
     name: ClassVar[str] = "prior-transfer"
-    needs: ClassVar[frozenset[str]] = frozenset({"source", "target"})
+    needs: ClassVar[frozenset[str]] = frozenset({"source", "target", "same_classes"})
 
     model: Literal["logistic", "ridge"] = "logistic"
     """The loss: cross-entropy, or squares."""
