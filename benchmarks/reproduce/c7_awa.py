@@ -139,13 +139,14 @@ SOURCE = (
     "authors' README for IAP has 27.56 % on the official split."
 )
 NOTES = """
-The subset: local self-similarity features of the first 100 images of each class (92 of the mole), so 16 % of the images
-and one feature of six. Ours is accuracy averaged over classes; every method with its defaults. Variants were
-looked at in passing: other signatures and strengths move a method by one or two points. A step of the order "holds" where the whole 95 % interval of a bootstrap over the test images
-(2,000 draws, stratified by class, paired) is above 0, is "contradicted" where all of it is below, and else "open"; only
-a contradicted step fails. "Five splits" hold out classes 1-10, 11-20, ... of the list in turn, as the authors' program
-does for validation: every class is unseen once, and the accuracy is over all 50. The interval is over images of these
-classes; other classes would move the numbers more.
+The subset: local self-similarity features of the first 100 images of each class (92 of the mole), so 16 % of the
+images and one feature of six. Ours is accuracy averaged over classes; every method with its defaults. Variants were
+looked at in passing: other signatures and strengths move a method by one or two points. A step of the order "holds"
+where the whole 95 % interval of a bootstrap over the test images (2,000 draws, stratified by class, paired) is above
+0, is "contradicted" where all of it is below, and else "open"; only a contradicted step fails. "Five splits" hold out
+classes 1-10, 11-20, ... of the list in turn, as the authors' program does for validation: every class is unseen once,
+and the accuracy is over all 50. The interval is over images of these classes; other classes would move the numbers
+more.
 """
 
 if __name__ == "__main__":

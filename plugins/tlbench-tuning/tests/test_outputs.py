@@ -142,7 +142,7 @@ def test_with_all_weight_on_the_target_the_source_plays_no_part() -> None:
 def test_one_head_scores_both_domains_and_needs_the_same_classes() -> None:
     shared = fit(TargetWeightedJoint(head="shared"), few_labels()).fitted
     assert shared["source"][1] is shared["target"].head
-    with pytest.raises(SkipTrial, match="the source has 2, the target 3"):
+    with pytest.raises(SkipTrial, match="the source has 2 and the target 3"):
         fit(TargetWeightedJoint(head="shared"), _two_classes(few_labels()))
 
 

@@ -44,7 +44,7 @@ class FeatureAugmentation:
             raise ValueError(f"strength must be positive, got {self.strength}")
 
     def fit(self, ctx: Context) -> Fitted:
-        (xs_ND, ys_N), (xt_ND, yt_N), scale = standardised_features(ctx, self.name)
+        (xs_ND, ys_N), (xt_ND, yt_N), scale = standardised_features(ctx)
         x_ND = np.concatenate([augmented(with_bias(xs_ND), "source"), augmented(with_bias(xt_ND), "target")])
         zero_DC = np.zeros((x_ND.shape[1], ctx.num_classes))
         common_DC, _, own_DC = np.split(logistic_towards(x_ND, np.concatenate([ys_N, yt_N]), zero_DC, self.strength), 3)

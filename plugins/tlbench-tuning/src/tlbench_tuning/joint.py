@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tlbench_tuning.shared_classes import require_same_classes
+from tlbench import SkipTrial
 
 if TYPE_CHECKING:
     from tlbench import Batch, Context, Fitted, Step, Terms
@@ -45,8 +45,9 @@ class TargetWeightedJoint:
 
     def fit(self, ctx: Context) -> Fitted:
         model = ctx.classifier()
-        if self.head == "shared":
-            require_same_classes(ctx, f"{self.name} with one head")
+        counts = ctx.classes("source"), ctx.num_classes
+        if self.head == "shared" and counts[0] != counts[1]:
+            raise SkipTrial("one head is for the same classes; the source has {} and the target {}".format(*counts))
         source_head = model.head if self.head == "shared" else ctx.classifier(num_classes=ctx.classes("source")).head
 
         def loss(target: Batch, source: Batch, step: Step) -> Terms:

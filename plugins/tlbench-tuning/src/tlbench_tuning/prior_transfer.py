@@ -42,7 +42,7 @@ class PriorTransfer:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
     def fit(self, ctx: Context) -> Fitted:
-        (xs_ND, ys_N), (xt_ND, yt_N), scale = standardised_features(ctx, self.name)
+        (xs_ND, ys_N), (xt_ND, yt_N), scale = standardised_features(ctx)
         zero_DC = np.zeros((xs_ND.shape[1] + 1, ctx.num_classes))
         prior_DC = self._solve(with_bias(xs_ND), ys_N, zero_DC, self.source_strength)
         weight_DC = self._solve(with_bias(xt_ND), yt_N, prior_DC, self.strength)

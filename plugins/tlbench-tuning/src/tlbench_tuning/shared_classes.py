@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from tlbench import SkipTrial
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -31,16 +29,8 @@ class Scale(NamedTuple):
     std: Array
 
 
-def require_same_classes(ctx: Context, name: str) -> None:
-    """Skip where source and target differ in their number of classes; their order is the suite's business."""
-    source, target = ctx.classes("source"), ctx.num_classes
-    if source != target:
-        raise SkipTrial(f"{name} needs the same classes in both domains; the source has {source}, the target {target}")
-
-
-def standardised_features(ctx: Context, name: str) -> tuple[Labelled, Labelled, Scale]:
+def standardised_features(ctx: Context) -> tuple[Labelled, Labelled, Scale]:
     """Source, target, and the scale of the source's features that both are brought to."""
-    require_same_classes(ctx, name)
     source, target = ctx.features("source"), ctx.features("target")
     xs_ND, xt_ND = (b.x.cpu().numpy().astype(np.float64) for b in (source, target))
     std_D = xs_ND.std(0)
