@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tlbench.api.data import Array
     from tlbench.api.types import Batch, Step, Terms
 
-__all__ = ["ABSENT", "class_means", "logistic_probe", "reverse_gradient", "supervised"]
+__all__ = ["ABSENT", "class_means", "logistic_probe", "reverse_gradient", "rows_of", "supervised"]
 
 ABSENT = -1e4
 """Score of a class that no training example has."""
@@ -91,3 +91,8 @@ def logistic_probe(
     weight_DC[:, present] = (coef_KD / scaler.scale_).T
     bias_C[present] = intercept_K - coef_KD @ (scaler.mean_ / scaler.scale_)
     return weight_DC, bias_C
+
+
+def rows_of(x: Any, rows: Tensor) -> Any:
+    """These rows of inputs [B, ...]: of one tensor, or of each tensor of a mapping."""
+    return {name: part[rows] for name, part in x.items()} if isinstance(x, dict) else x[rows]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tlbench import Group, TrialError, Turn
+from tlbench import Group, SkipTrial, TrialError, Turn
 from tlbench.functional import supervised
 from tlbench_adaptation.translation import Generator, History, Pixels, patch_critic
 
@@ -75,7 +75,7 @@ class CycleGAN:
         shapes = {ctx.shape(pool) for pool in ("source", "target_unlabelled")}
         if any(shape.kind != "image" for shape in shapes):
             found = " and ".join(sorted(f"{shape.kind} of shape {list(shape.dims)}" for shape in shapes))
-            raise TrialError(f"cyclegan translates images; the examples here are {found}")
+            raise SkipTrial(f"cyclegan translates images; the examples here are {found}")
         if len(shapes) > 1:
             raise TrialError("cyclegan needs images of one shape in both domains; choose a backbone that resizes them")
         model = ctx.classifier()

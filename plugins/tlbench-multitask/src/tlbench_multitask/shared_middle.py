@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from tlbench import Shape, TrialError
+from tlbench import Shape, SkipTrial, TrialError
 from tlbench_multitask.two_tasks import BOTH, TwoTasks, twin
 
 if TYPE_CHECKING:
@@ -101,5 +101,5 @@ class SharedMiddle:
     def _route(self, ctx: Context, pool: str, middle: nn.Module) -> Route:
         x = ctx.inputs(pool).x
         if isinstance(x, Mapping):
-            raise TrialError(f"shared-middle takes images and feature vectors; {pool} has {', '.join(x)}")
+            raise SkipTrial(f"shared-middle takes images and feature vectors; {pool} has {', '.join(x)}")
         return Route(make_stem(x, self.width, self.stem, self.norm), middle, ctx.classes(pool)).to(ctx.device)

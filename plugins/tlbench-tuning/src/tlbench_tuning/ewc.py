@@ -11,6 +11,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
 from tlbench import Group
+from tlbench.functional import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,7 +77,7 @@ class EWC:
         model, source = ctx.classifier(), ctx.inputs("source")
         chosen = ctx.rng.permutation(len(source))[: self.examples]
         rows = torch.from_numpy(chosen).to(ctx.device)
-        known = fisher_diagonal(ctx.source_classifier().eval(), Batch(source.x[rows], source.y[rows]))
+        known = fisher_diagonal(ctx.source_classifier().eval(), Batch(rows_of(source.x, rows), source.y[rows]))
         fisher = {name.removeprefix("backbone."): f for name, f in known.items() if name.startswith("backbone.")}
         weights = dict(model.backbone.named_parameters())
         start = {name: w.detach().clone() for name, w in weights.items()}

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tlbench import Group, TrialError
-from tlbench.functional import supervised
+from tlbench.functional import rows_of, supervised
 from tlbench_tuning.probe import probe, set_head
 
 if TYPE_CHECKING:
@@ -90,6 +90,6 @@ def _rates(model: Any, blocks: Sequence[nn.Module], target: Batch) -> list[float
     weights = [list(block.parameters()) for block in blocks]
     total = torch.zeros(len(blocks))
     for rows in torch.split(torch.arange(len(target)), CHUNK):
-        loss = F.cross_entropy(model(target.x[rows]), target.y[rows])
+        loss = F.cross_entropy(model(rows_of(target.x, rows)), target.y[rows])
         total += relative_gradient_norms(loss, weights).cpu() * len(rows)
     return [float(rate) for rate in total / total.max().clamp(min=1e-12)]
