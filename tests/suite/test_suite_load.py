@@ -299,7 +299,7 @@ def test_the_suites_that_come_along_are_sound_and_state_what_they_expect() -> No
     for suite in (load(name, everything) for name in found):
         assert len(suite.expect) > 100
         assert len(suite.description) > 50
-        assert len(suite.seeds) >= 3
+        assert len(suite.seeds) >= (3 if suite.path.parent.name == "shipped" else 1)
 
 
 def test_a_suite_that_needs_a_broken_plugin_fails_with_its_reason(tmp_path: Path, write: Write) -> None:

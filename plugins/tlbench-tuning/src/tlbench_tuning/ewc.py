@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,12 +27,13 @@ def fisher_diagonal(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     weights = {name: w.detach() for name, w in model.named_parameters()}
     buffers = dict(model.named_buffers())
 
-    def log_likelihood(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        return -F.cross_entropy(functional_call(model, (weights, buffers), (x[None],)), y[None])
+    def log_likelihood(weights: dict[str, Tensor], x: Any, y: Tensor) -> Tensor:
+        one = {name: part[None] for name, part in x.items()} if isinstance(x, dict) else x[None]
+        return -F.cross_entropy(functional_call(model, (weights, buffers), (one,)), y[None])
 
     total = {name: torch.zeros_like(w) for name, w in weights.items()}
     for rows in torch.split(torch.arange(len(batch)), CHUNK):
-        slopes = vmap(grad(log_likelihood), in_dims=(None, 0, 0))(weights, batch.x[rows], batch.y[rows])
+        slopes = vmap(grad(log_likelihood), in_dims=(None, 0, 0))(weights, rows_of(batch.x, rows), batch.y[rows])
         for name, slope in slopes.items():
             total[name] += slope.square().sum(0)
     return {name: value / len(batch) for name, value in total.items()}
