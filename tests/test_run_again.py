@@ -96,12 +96,20 @@ def events(run: subprocess.Popen[str], wanted: str, count: int) -> None:
     raise AssertionError("the run ended before it could be broken")
 
 
+def wait_for_a_checkpoint(folder: Path) -> None:
+    """Until a trial is in the middle of a training that it can go on with."""
+    end = time.monotonic() + 60
+    while not any((folder / "runs" / "again" / "work").rglob("*.safetensors")):
+        assert time.monotonic() < end, "no trial wrote a checkpoint"
+        time.sleep(0.005)
+
+
 def test_a_run_killed_again_and_again_ends_with_the_records_of_an_unbroken_one(unbroken: Path, tmp_path: Path) -> None:
     (tmp_path / "again.yaml").write_text(SUITE)
     for finished in (3, 8, 6):
         run = start(tmp_path)
         events(run, "finished", finished)
-        time.sleep(0.25)  # into the middle of a training
+        wait_for_a_checkpoint(tmp_path)
         os.kill(run.pid, signal.SIGKILL)
         run.wait()
     finish(start(tmp_path), tmp_path, 0)
