@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from tlbench import __version__, cli
+from tlbench.cli import boards
 from tlbench.plugins import KINDS
 
 SUITE = """
@@ -157,7 +158,7 @@ def test_the_leaderboard_of_one_run_and_of_several(tlbench: Any) -> None:
 
 
 def test_the_leaderboard_can_be_written_in_every_form(here: Path, tlbench: Any) -> None:
-    forms = [word for form in cli.FORMATS for word in ("--format", form)]
+    forms = [word for form in boards.FORMATS for word in ("--format", form)]
     written = tlbench("leaderboard", "runs/tiny", "--no-plugins", *forms, "--out", "board")
     paths = [Path(line) for line in written.out.split()]
     assert written.code == 0

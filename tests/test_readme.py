@@ -129,7 +129,7 @@ def test_the_file_tree_names_every_module_and_folder_of_the_package() -> None:
 
 
 def test_every_command_is_in_the_readme_and_every_command_of_the_readme_exists() -> None:
-    actions = cli._parser()._actions
+    actions = cli.parser()._actions
     (commands,) = [a.choices for a in actions if isinstance(a, argparse._SubParsersAction)]
     table = README.split("\n## Commands\n")[1].split("\n## ")[0]
     assert set(re.findall(r"^\| `tlbench ([\w-]+)", table, re.MULTILINE)) == set(commands)

@@ -190,7 +190,7 @@ def test_a_source_with_other_classes_is_not_taken() -> None:
     y = np.arange(400) % 3
     splits = {name: replace(split, y=y) for name, split in toy.source.splits.items()}
     other: Toy = replace(toy, source=Domain("three", splits, ("a", "b", "c"), "features"))
-    with pytest.raises(AssertionError, match="tradaboost needs .'same_classes'."):  # the host skips such a trial
+    with pytest.raises(AssertionError, match=r"tradaboost needs.*same_classes"):  # the host skips such a trial
         fit(TrAdaBoost(), other)
 
 
