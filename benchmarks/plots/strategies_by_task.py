@@ -17,7 +17,7 @@ from tlbench.results.store import RunFolder
 
 
 def table(run: Path) -> pd.DataFrame:
-    """Scores x 100 of the run's trials, averaged over pairs, networks and seeds; ``!`` where a trial did not end well."""
+    """Scores x 100 averaged over pairs, networks and seeds; ``!`` where a trial did not end well."""
     rows = []
     for record in RunFolder.open(run).records().values():
         if record.trial["kind"] != "trial" or record.status is Status.SKIPPED:
