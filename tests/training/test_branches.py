@@ -12,7 +12,7 @@ from tlbench.api.data import Pool
 from tlbench.api.types import Batch
 from tlbench.builtin.small_backbones import MLP
 from tlbench.errors import BudgetError, SkipTrial
-from tlbench.functional import supervised
+from tlbench.functional import rows_of, supervised
 from tlbench.training.checkpoint import Interrupted
 
 if TYPE_CHECKING:
@@ -112,3 +112,23 @@ def test_a_trial_stopped_in_a_branch_or_after_it_goes_on_bit_for_bit(make_contex
         for a, b in zip(whole(resumed), unbroken, strict=True):
             assert torch.equal(a, b)
         assert [s.at for s in resumed.session.tape.snapshots if s.point] == [0, 2, 5, 7, 10, 12]
+
+
+def test_a_restricted_pool_has_those_examples_alone_and_shares_the_budget(make_context: MakeContext) -> None:
+    ctx = make_context(steps=10)
+    rows = np.array([7, 3, 11])
+    part = ctx.restricted("target", rows)
+    whole = ctx.features("target").x
+    torch.testing.assert_close(part.features("target").x, whole[torch.from_numpy(rows)])
+    assert part.pools == {**ctx.pools, "target": 3}
+    train(part, steps=4)
+    assert part.steps_left == ctx.steps_left == 6
+    assert ctx.features("target").x.shape == whole.shape
+
+
+def test_rows_are_taken_of_a_tensor_and_of_each_tensor_of_a_mapping() -> None:
+    x, rows = torch.arange(12.0).reshape(4, 3), torch.tensor([2, 0])
+    assert torch.equal(rows_of(x, rows), x[[2, 0]])
+    taken = rows_of({"ids": x, "mask": x > 4}, rows)
+    assert torch.equal(taken["ids"], x[[2, 0]])
+    assert torch.equal(taken["mask"], (x > 4)[[2, 0]])
