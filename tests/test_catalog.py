@@ -13,6 +13,7 @@ from rich.console import Console
 
 from tlbench import PluginError
 from tlbench import catalog as pages
+from tlbench.errors import unknown
 from tlbench.plugins import KINDS, Plugins
 
 if TYPE_CHECKING:
@@ -220,3 +221,16 @@ def test_an_unknown_name_suggests_the_nearest_of_any_kind(plugins):
         with pytest.raises(PluginError, match=r"unknown name 'acuracy'. Did you mean 'accuracy'\?") as error:
             page(plugins, "acuracy")
         assert "dead on arrival" in str(error.value)
+
+
+def test_an_unknown_name_is_answered_with_all_names_or_of_many_with_the_nearest() -> None:
+    assert unknown("task", "adaption", ["adaptation", "clustering"]) == (
+        "unknown task 'adaption'. Did you mean 'adaptation'? Known: adaptation, clustering."
+    )
+    many = [f"method-{i}" for i in range(100)]
+    answer = unknown("strategy", "method-7x", many)
+    assert answer.startswith(
+        "unknown strategy 'method-7x'. Did you mean 'method-7'? 100 are known, among them method-7"
+    )
+    assert len(answer) < 300
+    assert "100 are known, among them method-0, method-1, " in unknown("strategy", "wholly other", many)

@@ -60,9 +60,15 @@ class BudgetError(TrialError):
     """A strategy asked for more steps than the recipe has."""
 
 
+MOST_NAMES = 24
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
-    """``unknown strategy 'dan'. Did you mean 'dann'? Known: ...``"""
+    """``unknown strategy 'dan'. Did you mean 'dann'? Known: ...``; of many names, those that come nearest."""
     names = sorted(known)
     close = difflib.get_close_matches(str(name), names, n=1)
     guess = f" Did you mean {close[0]!r}?" if close else ""
-    return f"unknown {kind} {name!r}.{guess} Known: {', '.join(names) or '(none)'}."
+    if len(names) <= MOST_NAMES:
+        return f"unknown {kind} {name!r}.{guess} Known: {', '.join(names) or '(none)'}."
+    near = difflib.get_close_matches(str(name), names, n=MOST_NAMES // 2, cutoff=0.4) or names[:MOST_NAMES]
+    return f"unknown {kind} {name!r}.{guess} {len(names)} are known, among them {', '.join(near)}."
