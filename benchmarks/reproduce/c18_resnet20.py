@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from report import Row, parse, publish
+from report import Row, hub_of, parse, publish
 
 from tlbench import Shape
 from tlbench.builtin.hub import Hub
@@ -20,9 +20,10 @@ from tlbench.data.cache import DataCache
 
 def main() -> int:
     args = parse(__doc__, lambda p: p.add_argument("--weights", type=Path, help="default: DATA_ROOT/../weights"))
-    folder = args.weights or args.data_root.parent / "weights"
+    hub = hub_of(args.data_root)
+    folder = args.weights or hub.parent / "weights"
     args.weights = None  # the default; a path of one machine says nothing to another
-    cache = DataCache(Path(".cache-reproduce"), args.data_root, Path(), None)
+    cache = DataCache(Path(".cache-reproduce"), hub, Path(), None)
     test = Hub(id="uoft-cs/cifar10").load(cache).splits["test"]
     x = torch.from_numpy(np.array(test.x)).float() / 255
     x = (x - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 import yaml
-from report import Row, parse, publish
+from report import Row, hub_of, parse, publish
 from torch import Tensor, nn
 
 from tlbench import Domain, InputTransform, Recipe, Shape, Split
@@ -46,7 +46,7 @@ PUBLISHED = {
 
 def main() -> int:
     args = parse(__doc__, extend)
-    hub = args.data_root / "hub" if (args.data_root / "hub").is_dir() else args.data_root
+    hub = hub_of(args.data_root)
     run_suite(args, hub)
     rows = suite_rows(args.run, args.steps)
     rows += control_rows(hub, args.steps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from report import hub_of
 from tlbench_few_shot.omniglot import Omniglot
 
 from tlbench.builtin.tasks import FewShot
@@ -31,5 +32,4 @@ def runs_of(size: int, data_root: Path, cache: Path) -> Domain:
 
 
 def _cache(data_root: Path, folder: Path) -> DataCache:
-    hub = data_root / "hub"
-    return DataCache(folder, hub if hub.is_dir() else data_root, folder)
+    return DataCache(folder, hub_of(data_root), folder)

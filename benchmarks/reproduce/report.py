@@ -128,6 +128,11 @@ def conditions(args: argparse.Namespace) -> str:
     )
 
 
+def hub_of(data_root: Path) -> Path:
+    """The folder that stands in for the hub: ``data_root`` itself, or its folder ``hub``."""
+    return data_root / "hub" if (data_root / "hub").is_dir() else data_root
+
+
 def _commit() -> str:
     here = Path(__file__).parent
     try:
