@@ -186,7 +186,7 @@ def small(tmp_path: Path) -> Path:
 
 
 def load(root: Path | None, folder: Path, **params: Any) -> Domain:
-    return Hub(**{"id": "me/small", "label": "label", **params}).load(DataCache(folder / "cache", root, folder))
+    return Hub(**{"id": "me/small", "label_column": "label", **params}).load(DataCache(folder / "cache", root, folder))
 
 
 def rows_of(domain: Domain, split: str) -> list[int]:
@@ -230,7 +230,7 @@ def test_the_data_are_the_same_wherever_they_and_the_cache_lie(small: Path, tmp_
     code = (
         "import json, sys; from pathlib import Path; from tlbench.builtin.hub import Hub;"
         "from tlbench.data.cache import DataCache, domain_hash; f = Path(sys.argv[1]);"
-        "print(domain_hash(Hub('me/small', train='test', label='label', max_train=6)"
+        "print(domain_hash(Hub('me/small', train='test', label_column='label', max_train=6)"
         ".load(DataCache(f / 'c', f / 'elsewhere', f))))"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "PYTHONHASHSEED": "9"}
@@ -264,16 +264,16 @@ def test_numbers_of_several_columns_stand_side_by_side(small: Path, tmp_path: Pa
 
 
 def test_a_feature_filter_and_labels_of_any_column(small: Path, tmp_path: Path) -> None:
-    domain = load(small, tmp_path, label="grade", where={"text": "t1", "label": "bee"})
+    domain = load(small, tmp_path, label_column="grade", where={"text": "t1", "label": "bee"})
     assert rows_of(domain, "test") == [i for i in range(60, 72) if i % 2 == 1 and i % 3 == 1]
     assert domain.label_names == ("8",)
 
 
 def test_columns_are_found_by_type_then_by_name(tmp_path: Path) -> None:
     write(tmp_path / "root" / "me" / "small", {"train": range(12)}, keep=("text", "image", "hidden"), hidden=[0] * 12)
-    assert load(tmp_path / "root", tmp_path, label=None).label_names == ("x",)
+    assert load(tmp_path / "root", tmp_path, label_column=None).label_names == ("x",)
     write(tmp_path / "two" / "me" / "small", {"train": range(12)}, keep=("image", "hidden", "label"))
-    assert load(tmp_path / "two", tmp_path, label=None).label_names == ("ant", "bee", "cat")
+    assert load(tmp_path / "two", tmp_path, label_column=None).label_names == ("ant", "bee", "cat")
 
 
 def test_a_local_folder_is_named_by_its_path(small: Path, tmp_path: Path) -> None:
@@ -287,13 +287,13 @@ def test_a_local_folder_is_named_by_its_path(small: Path, tmp_path: Path) -> Non
     ("params", "words"),
     [
         ({"train": "trian"}, ["unknown split 'trian'", "'train'", "train: ..."]),
-        ({"image": "imgae"}, ["unknown column 'imgae'", "'image'"]),
+        ({"image_column": "imgae"}, ["unknown column 'imgae'", "'image'"]),
         ({"where": {"txt": "t1"}}, ["unknown column 'txt'", "'text'"]),
         ({"where": {"text": "t1", "grade": 70}}, ["value of column 'grade'", "7, 8, 9"]),
         ({"features": ("ragged",)}, ["no common length"]),
         ({"features": ("text",)}, ["'text' is not numeric"]),
-        ({"label": "hidden"}, ["rows without a label", "name another split"]),
-        ({"label": "pair"}, ["not a whole number"]),
+        ({"label_column": "hidden"}, ["rows without a label", "name another split"]),
+        ({"label_column": "pair"}, ["not a whole number"]),
         ({"config": "plain"}, ["unknown config 'plain'", "default"]),
         ({"id": "../nowhere"}, ["there is no '../nowhere'"]),
         ({"id": "a b"}, ["neither 'owner/name' nor a path"]),
@@ -311,9 +311,9 @@ def test_what_is_wrong_is_said_with_what_there_is(
 def test_a_set_without_images_or_labels_lists_its_columns(tmp_path: Path) -> None:
     write(tmp_path / "root" / "me" / "small", {"train": range(12)}, keep=("text", "grade"))
     with pytest.raises(DataError, match=r"no column of labels.*text \(Value\), grade \(Value\)"):
-        load(tmp_path / "root", tmp_path, label=None)
+        load(tmp_path / "root", tmp_path, label_column=None)
     with pytest.raises(DataError, match=r"no column of images.*features: \[...\].*text \(Value\)"):
-        load(tmp_path / "root", tmp_path, label="grade")
+        load(tmp_path / "root", tmp_path, label_column="grade")
 
 
 def test_a_corrupt_image_is_named_with_set_split_and_row(tmp_path: Path) -> None:
@@ -332,14 +332,14 @@ def test_a_corrupt_parquet_file_is_an_error_of_the_data(small: Path, tmp_path: P
 def test_too_little_memory_is_said_before_decoding(small: Path, tmp_path: Path) -> None:
     cache = DataCache(tmp_path / "cache", small, tmp_path, memory_limit=500)
     with pytest.raises(DataError, match=r"me/small, split 'train' \(60 images\) needs"):
-        Hub("me/small", label="label").load(cache)
+        Hub("me/small", label_column="label").load(cache)
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
         {"validation": "train"},
-        {"image": "a", "features": ("b",)},
+        {"image_column": "a", "features": ("b",)},
         {"features": ()},
         {"max_train": 0},
         {"image_size": 0},

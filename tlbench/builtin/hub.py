@@ -40,9 +40,9 @@ class Hub:
     what the training split's own name asks for."""
     validation: str | None = None
     """A further split, for selection."""
-    image: str | None = None
+    image_column: str | None = None
     """The column of images, where its type does not tell."""
-    label: str | None = None
+    label_column: str | None = None
     """The column of labels, where its type does not tell."""
     features: tuple[str, ...] | None = None
     """Columns of numbers, or of sequences of one length, used side by side instead of images."""
@@ -58,8 +58,8 @@ class Hub:
     """Short side resized to this and the middle square cut out; as they are, or 128 where sizes differ."""
 
     def __post_init__(self) -> None:
-        if self.image is not None and self.features is not None:
-            raise ValueError("give image or features, not both")
+        if self.image_column is not None and self.features is not None:
+            raise ValueError("give image_column or features, not both")
         if self.features is not None and not self.features:
             raise ValueError("features must name at least one column")
         if self.classes is not None and (len(set(self.classes)) != len(self.classes) or len(self.classes) < 2):
@@ -138,13 +138,13 @@ class Hub:
                 parts[role] = (splits[split], hf.rows_where(splits[split], self.where, f"{self.id}, split {split!r}"))
 
         columns = parts["train"][0].features
-        label = hf.column(columns, self.label, "label", self.id)
-        image = None if self.features else hf.column(columns, self.image, "image", self.id)
+        label = hf.column(columns, self.label_column, "label", self.id)
+        image = None if self.features else hf.column(columns, self.image_column, "image", self.id)
         listed = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in columns.items())
         if label is None:
-            raise DataError(f"{self.id}: no column of labels was found; name it with label: ... Columns: {listed}")
+            raise DataError(f"{self.id}: no column of labels was found; name it with label_column: ... Columns: {listed}")
         if image is None and not self.features:
-            raise DataError(f"{self.id}: no column of images was found; name it with image: ... "
+            raise DataError(f"{self.id}: no column of images was found; name it with image_column: ... "
                             f"or columns of numbers with features: [...]. Columns: {listed}")  # fmt: skip
         for role, (dataset, _) in parts.items():
             for name in filter(None, (label, image)):

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, get_args
 import pluggy
 
 from tlbench.api import hooks
+from tlbench.api.columns import Column
 from tlbench.api.types import Start
 from tlbench.errors import PluginError, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 SINGULAR: Mapping[str, str] = MappingProxyType(
     {
@@ -57,6 +58,7 @@ ATTRIBUTES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 _SETS = ("needs", "uses", "offers", "references")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_KEY = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 def printable(text: str, *, keep_spaces: bool = False) -> str:
@@ -131,6 +133,8 @@ def class_fault(kind: str, cls: Any) -> str | None:
     for attribute in ("name", "start", *_SETS):
         if attribute in fields:
             return f"{one} {cls.__name__}: {attribute!r} became a parameter; write it as a ClassVar"
+    if "label" in fields:
+        return f"{one} {cls.__name__}: no parameter can be called 'label': in a suite it is the name on the board"
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         return f"{one} {cls.__name__} has no name; write name: ClassVar[str] = 'letters-digits-and-hyphens'"
     if not callable(getattr(cls, METHOD[kind], None)):
@@ -142,10 +146,26 @@ def class_fault(kind: str, cls: Any) -> str | None:
         value: object = getattr(cls, attribute, frozenset())
         if not isinstance(value, (frozenset, tuple, property)):
             return f"{one} {name!r} ({cls.__name__}): {attribute!r} must be a frozenset of names, got {value!r:.80}"
+    wanted = getattr(cls, "needs", frozenset())
+    if kind == "metrics" and not isinstance(wanted, property) and (lost := sorted(set(wanted) - {"group"})):
+        return f"{one} {name!r} ({cls.__name__}) needs {lost[0]!r}; a metric may need 'group' and nothing else"
     start = getattr(cls, "start", None)
     if isinstance(start, str) and start not in get_args(Start):
         return f"{one} {name!r} ({cls.__name__}): {unknown('start', start, get_args(Start))}"
     return _parameter_fault(one, name, cls)
+
+
+def column_fault(column: Any, taken: Collection[str]) -> str | None:
+    """Why this cannot be a column of the leaderboard beside those of these keys, or ``None``."""
+    if not isinstance(column, Column):
+        return f"tlbench_columns must return tlbench.Column objects, got {column!r:.80}"
+    if not isinstance(column.key, str) or not _KEY.fullmatch(column.key):
+        return f"column {column.key!r:.80}: its key must be small letters, digits and underscores"
+    if column.key in taken:
+        return f"column {column.key!r} is refused: there is one of that key already"
+    if not all(isinstance(text, str) for text in (column.title, column.unit, column.doc)) or not column.title.strip():
+        return f"column {column.key!r} needs a title, a unit (may be empty) and a line of doc, as texts"
+    return None if callable(column.value) else f"column {column.key!r}: 'value' is no function of a sample"
 
 
 def _parameter_fault(one: str, name: str, cls: type) -> str | None:
