@@ -239,7 +239,7 @@ WRONG_CLASSES = {
     "not a dataclass": (GOOD.replace("@dataclass(frozen=True)", ""), "Method is not decorated with"),
     "no name": (GOOD.replace('name: ClassVar[str] = "good"', ""), "Method has no name"),
     "name as a field": (GOOD.replace("name: ClassVar[str]", "name: str"), "'name' became a parameter"),
-    "a parameter called label": (GOOD.replace("    def fit", "    label: str = ''\n\n    def fit"), "can be called 'label'"),
+    "a field label": (GOOD.replace("    def fit", "    label: str = ''\n\n    def fit"), "can be called 'label'"),
     "bad name": (GOOD.replace('"good"', '"goo d"'), "Method has no name"),
     "no method": (GOOD.replace("def fit", "def fitt"), "strategy 'good' (Method) has no method 'fit'"),
     "no needs": (GOOD.replace("needs:", "wants:"), "does not say 'needs'"),

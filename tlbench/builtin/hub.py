@@ -142,7 +142,8 @@ class Hub:
         image = None if self.features else hf.column(columns, self.image_column, "image", self.id)
         listed = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in columns.items())
         if label is None:
-            raise DataError(f"{self.id}: no column of labels was found; name it with label_column: ... Columns: {listed}")
+            raise DataError(f"{self.id}: no column of labels was found; name it with label_column: ... "
+                            f"Columns: {listed}")  # fmt: skip
         if image is None and not self.features:
             raise DataError(f"{self.id}: no column of images was found; name it with image_column: ... "
                             f"or columns of numbers with features: [...]. Columns: {listed}")  # fmt: skip
