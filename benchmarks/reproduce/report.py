@@ -112,8 +112,11 @@ def conditions(args: argparse.Namespace) -> str:
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     names = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    said = {"data_root": "DATA"}
     options = [
-        f"--{k.replace('_', '-')} {'DATA' if k == 'data_root' else v}" for k, v in vars(args).items() if v is not None
+        f"--{name.replace('_', '-')}" + ("" if value is True else f" {said.get(name, value)}")
+        for name, value in vars(args).items()
+        if value is not None and value is not False
     ]
     script = Path(sys.argv[0]).name
     return "\n".join(
