@@ -505,7 +505,7 @@ def test_every_observer_is_told_and_one_that_raises_becomes_a_warning(install):
 def test_every_kind_has_a_hook_of_its_name():
     from tlbench.api import hooks
 
-    assert {f"tlbench_{kind}" for kind in KINDS} | {"tlbench_trial_finished"} == {
+    assert {f"tlbench_{kind}" for kind in KINDS} | {"tlbench_columns", "tlbench_trial_finished"} == {
         name for name in vars(hooks) if name.startswith("tlbench_")
     }
 

@@ -469,7 +469,19 @@ class Data:
         if self.fault == "other labels":
             train = replace(train, y=np.random.default_rng().permutation(np.repeat(np.arange(3), 1000)),
                             x=np.zeros((3000, 4), np.float32))  # fmt: skip
-        return Domain("data", {"train": train, "test": test}, ("a", "b", "c"), kind)
+        names: tuple[str, ...] = ()
+        if self.fault.startswith("groups"):
+            names = ("left", "right")
+            train, test = (replace(split, group=split.y // 2) for split in (train, test))
+            changed = {
+                "groups unnamed": (test, ()),
+                "groups of one split": (replace(test, group=None), names),
+                "groups of another type": (replace(test, group=test.y.astype(np.int32) // 2), names),
+                "groups too few": (replace(test, group=test.y[1:] // 2), names),
+                "groups too many": (replace(test, group=test.y), names),
+            }
+            test, names = changed.get(self.fault, (test, names))
+        return Domain("data", {"train": train, "test": test}, ("a", "b", "c"), kind, group_names=names)
 
 
 def test_a_sound_data_set_passes_and_is_returned() -> None:
@@ -477,6 +489,8 @@ def test_a_sound_data_set_passes_and_is_returned() -> None:
     assert domain.num_classes == 3
     assert len(domain.splits["test"]) == 4
     check_dataset(Digits())
+    grouped = check_dataset(Data(fault="groups"))
+    assert grouped.splits["test"].group is not None
 
 
 @pytest.mark.parametrize(
@@ -492,6 +506,11 @@ def test_a_sound_data_set_passes_and_is_returned() -> None:
         ("widths", r"examples of test have shape \(2,\), those of train \(4,\)"),
         ("nan", "test has values that are not finite"),
         ("shared", "two splits share memory"),
+        ("groups unnamed", "groups of examples go into every split, and their names"),
+        ("groups of one split", "groups of examples go into every split"),
+        ("groups of another type", "the groups of test are int32, expected int64"),
+        ("groups too few", "test has 3 groups and 4 labels"),
+        ("groups too many", "beyond its 2 names"),
         ("other labels", "the labels of train differ between two loads"),
         ("other examples", "the examples of train differ between two loads"),
     ],
@@ -622,6 +641,66 @@ def test_a_sound_metric_passes() -> None:
 def test_a_broken_metric_is_told_what_is_wrong(fault: str, words: str) -> None:
     with pytest.raises(AssertionError, match=words):
         check_metric(Measure(fault=fault))
+
+
+@dataclass(frozen=True)
+class GroupMeasure:
+    """A metric over groups with a fault."""
+
+    name: ClassVar[str] = "group-measure"
+    higher_is_better: ClassVar[bool] = True
+    needs: ClassVar[frozenset[str]] = frozenset({"group"})
+    fault: str = ""
+
+    def score(self, scores: Any, y: Any, group: Any) -> float:
+        right = scores.argmax(1) == y
+        if self.fault == "names":
+            return float(right[group > group.mean()].mean())
+        if self.fault == "error":
+            return float(max((~right[group == g]).mean() for g in np.unique(group)))
+        return float(min(right[group == g].mean() for g in np.unique(group)))
+
+
+@dataclass(frozen=True)
+class Unmet(GroupMeasure):
+    """A metric that needs what there is not."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"group", "weather"})
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """A metric that compares backbones, with a fault."""
+
+    name: ClassVar[str] = "likeness"
+    fault: str = ""
+
+    def compare(self, before: Any, after: Any) -> Any:
+        apart = np.square(before - after).mean()
+        return {"order": float(before[0] @ after[0]), "nan": float("nan"), "array": apart[None]}.get(
+            self.fault, float(-apart)
+        )
+
+
+def test_sound_metrics_over_groups_and_of_backbones_pass() -> None:
+    check_metric(GroupMeasure())
+    check_metric(Likeness())
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        (GroupMeasure(fault="names"), "depends on the groups' numbers"),
+        (GroupMeasure(fault="error"), "`higher_is_better` does not fit"),
+        (Unmet(), "a metric may need `group` and nothing else"),
+        (Likeness(fault="order"), "depends on the order"),
+        (Likeness(fault="nan"), "not finite"),
+        (Likeness(fault="array"), r"compare\(\) returns a float, not a ndarray"),
+    ],
+)
+def test_broken_ones_are_told_what_is_wrong(metric: Any, words: str) -> None:
+    with pytest.raises(AssertionError, match=words):
+        check_metric(metric)
 
 
 # ---- executors -----------------------------------------------------------------------------------

@@ -48,7 +48,8 @@ def plugins_json(plugins: Plugins) -> list[dict[str, Any]]:
             "origin": entry.origin,
             "status": entry.status,
             "reasons": list(entry.reasons),
-            "offers": {kind: names for kind in KINDS if (names := [n for k, n in entry.offers if k == kind])},
+            "offers": {kind: names for kind in KINDS if (names := [n for k, n in entry.offers if k == kind])}
+            | ({"columns": list(entry.columns)} if entry.columns else {}),
         }
         for entry in plugins.entries()
     ]
@@ -71,7 +72,10 @@ def plugins_table(plugins: Plugins) -> RenderableType:
 
 def _counts(entry: Entry) -> str:
     counts = Counter(kind for kind, _ in entry.offers)
-    return ", ".join(f"{n} {SINGULAR[kind] if n == 1 else _PLURAL[kind]}" for kind, n in counts.items()) or "–"
+    said = [f"{n} {SINGULAR[kind] if n == 1 else _PLURAL[kind]}" for kind, n in counts.items()]
+    if entry.columns:
+        said.append(f"{len(entry.columns)} column{'s' if len(entry.columns) > 1 else ''}")
+    return ", ".join(said) or "–"
 
 
 def _origin(entry: Entry | Offer) -> str:

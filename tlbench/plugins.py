@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tlbench.api.trials import Choice
-from tlbench.discovery.checks import SINGULAR
+from tlbench.discovery.checks import SINGULAR, column_fault
 from tlbench.discovery.loading import (
     Offer,
     Plugin,
@@ -38,6 +38,7 @@ from tlbench.errors import PluginError, unknown
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from tlbench.api.columns import Column
     from tlbench.api.records import Record
     from tlbench.api.trials import Trial
 
@@ -57,6 +58,8 @@ class Entry:
     reasons: tuple[str, ...]
     offers: tuple[tuple[str, str], ...]
     origin: Literal["built-in", "entry point", "file"]
+    columns: tuple[str, ...] = ()
+    """Keys of the columns that it adds to the leaderboard."""
 
 
 class Plugins:
@@ -70,6 +73,7 @@ class Plugins:
         self._offers: dict[str, dict[str, Offer]] = {}
         self._rivals: dict[tuple[str, str], list[Offer]] = {}
         self._fingerprints: dict[type, str] = {}
+        self._columns: dict[str, list[Column]] | None = None
 
     @classmethod
     def discover(cls, *, extra: Sequence[str] = (), entry_points: bool = True, blocked: Sequence[str] = ()) -> Plugins:
@@ -215,10 +219,32 @@ class Plugins:
             self._fingerprints[offer.cls] = hashlib.blake2b(b"\0".join(parts), digest_size=12).hexdigest()
         return self._fingerprints[offer.cls]
 
+    def columns(self) -> tuple[Column, ...]:
+        """The columns that plugins add to the leaderboard; one that cannot be used is left out, for a reason kept."""
+        return tuple(column for its in self._columns_by_plugin().values() for column in its)
+
+    def _columns_by_plugin(self) -> Mapping[str, Sequence[Column]]:
+        if self._columns is None:
+            self._columns = {}
+            taken: set[str] = set()
+            for plugin in self._plugins:
+                for column in classes(plugin, "columns"):
+                    if not taken:
+                        from tlbench.leaderboard.columns import COLUMNS
+
+                        taken.update(c.key for c in COLUMNS)
+                    if fault := column_fault(column, taken):
+                        plugin.reasons.append(Reason(fault, "columns"))
+                        continue
+                    taken.add(column.key)
+                    self._columns.setdefault(plugin.title, []).append(column)
+        return self._columns
+
     def entries(self) -> tuple[Entry, ...]:
         """Every plugin with its offers and its faults. Runs all hooks, and so imports what they import."""
         for kind in KINDS:
             self.offers(kind)
+        columns = self._columns_by_plugin()
         return tuple(
             Entry(
                 name=plugin.name,
@@ -228,6 +254,7 @@ class Plugins:
                 reasons=(plugin.blocked,) if plugin.blocked else tuple(reason.text for reason in plugin.reasons),
                 offers=tuple((offer.kind, offer.name) for offer in plugin.offers),
                 origin=plugin.origin,
+                columns=tuple(column.key for column in columns.get(plugin.title, ())),
             )
             for plugin in self._plugins
         )

@@ -20,7 +20,7 @@ from tlbench.results.store import RunFolder, Writer
 from tlbench.suite.load import load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tlbench.execution.work import HostWork
     from tlbench.leaderboard.board import Leaderboard
@@ -59,6 +59,7 @@ class Options:
     retry_failed: bool = False
     memory_limit: int | None = None
     checkpoint_seconds: float = 20.0
+    save_predictions: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,13 @@ class Run:
             records,
             retry_failed=self.options.retry_failed,
             has_artifact=lambda key: self.folder.has_weights(records[key]),
+            has_predictions=self._has_predictions(records) if self.options.save_predictions else None,
         )
+
+    def _has_predictions(self, records: Mapping[str, Record]) -> Callable[[str], bool]:
+        from tlbench.results.predictions import stored
+
+        return lambda key: stored(self.folder.path, records[key])
 
     def expected(self, plan: Plan, records: Mapping[str, Record]) -> Estimate:
         """How long the rest of the plan will take, from records of the past."""
@@ -193,6 +200,7 @@ class Run:
             threads=self.options.threads,
             memory_limit=self.options.memory_limit,
             checkpoint_seconds=self.options.checkpoint_seconds,
+            save_predictions=self.options.save_predictions,
         )
         return HostWork(spec, watcher.started)
 
@@ -208,6 +216,8 @@ class Run:
             trial = by_key[record.key]
             writer.write(record)
             records[record.key] = record
+            if self._lacks_predictions(record):
+                watcher.note(f"{trial.title}: its predictions are not stored; logs/{record.key}.log says why")
             for warning in self.plugins.trial_finished(trial, record):
                 watcher.note(warning)
             watcher.finished(trial, record)
@@ -223,6 +233,10 @@ class Run:
         if ready:
             for record in self._executor().run(replace(plan, trials=tuple(ready), done=frozenset()), work):
                 take(record)
+
+    def _lacks_predictions(self, record: Record) -> bool:
+        asked = self.options.save_predictions and record.trial.get("kind") != "ranking"
+        return asked and record.status is Status.OK and record.predictions is None
 
     def _executor(self) -> Any:
         timeout = self.options.timeout if self.options.timeout is not None else self.suite.timeout
@@ -299,18 +313,27 @@ def board_of(
     metric: str | None = None,
     *,
     common: bool = True,
+    tuned: bool = False,
 ) -> Leaderboard:
-    """The leaderboard of these records; ``planned`` trials without one count as missing.
+    """The leaderboard of these records, with the plugins' columns; ``planned`` trials without one count as missing.
 
-    ``metric`` defaults to the one that the records' learning curves are of. Raises ``PluginError`` for a name
-    that no plugin offers.
+    ``tuned`` makes one row of each strategy's parameter sets, as ``leaderboard.build`` does. ``metric`` defaults to the
+    one that the records' learning curves are of. Raises ``PluginError`` for a name that no plugin offers.
     """
     from tlbench.leaderboard.board import build as build_board
 
     if metric is None:
         metric = next((str(r.curve["metric"]) for r in records if r.curve), None)
     higher = bool(getattr(plugins.get("metrics", metric).cls, "higher_is_better", True)) if metric is not None else True
-    return build_board(records, planned=planned, metric=metric, common=common, higher_is_better=higher)
+    return build_board(
+        records,
+        planned=planned,
+        metric=metric,
+        common=common,
+        higher_is_better=higher,
+        columns=plugins.columns(),
+        tuned=tuned,
+    )
 
 
 def write_reports(board: Leaderboard, folder: Path, plugins: Plugins, names: Sequence[str]) -> tuple[Path, ...]:

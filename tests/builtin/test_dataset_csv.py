@@ -128,3 +128,27 @@ def test_mushrooms_split_by_stalk_shape(shared_data: Path, tmp_path: Path) -> No
     assert parts["t"].shape == parts["e"].shape
     edible = sum(int((split.y == 0).sum()) for domain in parts.values() for split in domain.splits.values())
     assert edible == 4208
+
+
+def test_a_column_of_groups_goes_beside_the_labels_and_not_among_the_features(tmp_path: Path) -> None:
+    domain = load(tmp_path, group_column="place", columns=("weight",))
+    assert domain.group_names == ("here", "there")
+    table = pd.read_csv(tmp_path / "a.csv", skipinitialspace=True)
+    place = dict(zip(table["weight"].astype(np.float32), table["place"] == "there", strict=True))
+    for split in domain.splits.values():
+        assert split.group is not None
+        assert split.group.tolist() == [place[w] for w in split.x[:, 0]]  # type: ignore[call-overload]
+    assert load(tmp_path, group_column="place").shape.dims == (3 + 1 + 3,)  # all others, without class and place
+    check_dataset(CsvTable(str(tmp_path / "a.csv"), class_column="class", group_column="place"))
+
+
+def test_groups_are_part_of_the_content(tmp_path: Path) -> None:
+    names = ("place", "odd", None)
+    assert len({domain_hash(load(tmp_path, columns=("weight",), group_column=name)) for name in names}) == 3
+
+
+def test_a_wrong_column_of_groups_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="unknown column 'palce'"):
+        load(tmp_path, group_column="palce")
+    with pytest.raises(ValueError, match="it makes no groups"):
+        load(tmp_path, group_column="place", where={"place": "here"})

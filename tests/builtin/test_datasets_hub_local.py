@@ -353,3 +353,15 @@ def test_parameters_that_contradict_are_refused(wrong: dict[str, Any]) -> None:
 def test_no_path_of_the_machine_gets_into_what_records_keep(small: Path, tmp_path: Path) -> None:
     domain = load(small, tmp_path)
     assert str(tmp_path) not in domain.source + domain.notes + domain.name + domain.licence
+
+
+def test_a_column_of_groups_goes_with_its_rows(small: Path, tmp_path: Path) -> None:
+    for params in ({}, {"max_train": 20}, {"classes": ("cat", "ant")}, {"where": {"grade": 8}}):
+        domain = load(small, tmp_path, group_column="text", **params)
+        assert domain.group_names == ("t0", "t1")
+        for name, split in domain.splits.items():
+            assert split.group is not None
+            assert split.group.tolist() == [row % 2 for row in rows_of(domain, name)]
+    assert load(small, tmp_path).splits["test"].group is None
+    with pytest.raises(DataError, match="unknown column 'txt'"):
+        load(small, tmp_path, group_column="txt")

@@ -124,3 +124,40 @@ def test_wrong_parameters_are_refused() -> None:
     for wrong in ({"test_share": 1.0}, {"image_size": 0}):
         with pytest.raises(ValueError):
             ImageFolder("pets", **wrong)  # type: ignore[arg-type]
+
+
+def table_of(folder: Path, text: str) -> None:
+    (folder / "pets" / "metadata.csv").write_text(text)
+
+
+def test_groups_come_from_a_column_of_the_metadata(pets: Path) -> None:
+    lines = [f"dog/{i}.png,{'land' if i % 3 else 'water'}" for i in range(8)]
+    lines += [f"cat/{i}.PNG,{'land' if i else 'water'}" for i in range(4)]
+    table_of(pets, "file_name,background\n" + "\n".join(reversed(lines)))
+    domain = load(pets, group_column="background")
+    assert domain.group_names == ("land", "water")
+    for name, split in domain.splits.items():
+        assert split.group is not None
+        wet = [value % 100 % 3 == 0 if label else value == 100 for value, label in values(domain, name)]
+        assert split.group.tolist() == wet
+    assert domain_hash(domain) != domain_hash(load(pets))
+    table_of(pets, "file_name,background\n" + "\n".join(lines).replace("dog/1.png,land", "dog/1.png,water"))
+    assert domain_hash(load(pets, group_column="background")) != domain_hash(domain)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (None, "metadata.csv"),
+        ("file_name,place\n", "unknown column 'background'"),
+        ("name,background\n", "unknown column 'file_name'"),
+        ("file_name,background\ndog/0.png,land\n", "no line with 'background' for 'cat/"),
+        ('file_name,background\n"', "no line with"),
+        (b"file_name,background\n\xff\xfe", "cannot be read"),
+    ],
+)
+def test_metadata_that_do_not_say_every_images_group_are_refused(pets: Path, text: Any, complaint: str) -> None:
+    if text is not None:
+        (pets / "pets" / "metadata.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(DataError, match=complaint):
+        load(pets, group_column="background")

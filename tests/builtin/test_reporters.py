@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from markdown_it import MarkdownIt
 
-from tlbench.builtin.reporters import Csv, Json, Markdown, Parquet
+from tlbench.builtin.reporters import Badge, Csv, Json, Latex, Markdown, Parquet
 from tlbench.errors import StoreError
 from tlbench.leaderboard import Leaderboard, build
 
@@ -46,7 +46,7 @@ def numbers(data: Any) -> list[float]:
     return [data] if isinstance(data, float) else []
 
 
-@pytest.mark.parametrize("reporter", [Markdown(), Csv(), Json(), Parquet()])
+@pytest.mark.parametrize("reporter", [Badge(), Csv(), Json(), Latex(), Markdown(), Parquet()])
 def test_a_reporter_names_the_files_that_it_wrote_and_leaves_no_others(
     reporter: Any, board: Leaderboard, tmp_path: Path
 ) -> None:
@@ -57,14 +57,14 @@ def test_a_reporter_names_the_files_that_it_wrote_and_leaves_no_others(
     assert reporter.name == type(reporter).__name__.lower()
 
 
-@pytest.mark.parametrize("reporter", [Markdown(), Csv(), Json(), Parquet()])
+@pytest.mark.parametrize("reporter", [Badge(), Csv(), Json(), Latex(), Markdown(), Parquet()])
 def test_a_folder_that_cannot_be_written_is_a_clear_error(reporter: Any, board: Leaderboard, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match=r"cannot write .*file"):
         list(reporter.report(board, tmp_path / "file"))
 
 
-@pytest.mark.parametrize("reporter", [Markdown(), Csv(), Json(), Parquet()])
+@pytest.mark.parametrize("reporter", [Badge(), Csv(), Json(), Latex(), Markdown(), Parquet()])
 def test_an_empty_board_can_be_reported(reporter: Any, tmp_path: Path) -> None:
     assert all(path.exists() for path in reporter.report(build([]), tmp_path))
 
@@ -166,7 +166,7 @@ def test_markdown_says_gain_interval_verdicts_and_notes(board: Leaderboard, tmp_
     good = next(line for line in lines if line.startswith("| good |"))
     assert "| **+9.7 [+" in good or "| **+9.8 [+" in good
     assert any("−20.0 ▼" in line and line.startswith("| b |") for line in lines)
-    assert any(line.startswith("- Intervals over fewer than five pairs") for line in lines)
+    assert [n.text for n in board.notes] == [line[2:] for line in lines if line.startswith("- ")]
 
 
 def test_markdown_says_what_may_be_compared_and_how_it_was_measured(tmp_path: Path) -> None:
@@ -205,5 +205,5 @@ def test_markdown_tables_have_every_column_and_are_read_as_tables(board: Leaderb
     cells = [tokens[i + 1].content for i, token in enumerate(tokens) if token.type == "td_open"]
     assert "1▲ 1▼ 2·" in cells
     assert "b → c −20.0" in cells
-    # scratch is a reference and has no transfer of its own: its line is in the first table and in that of costs
-    assert cells.count("scratch") == 2
+    # scratch is a reference and has no transfer of its own: its line is in the first table, in ranks and in costs
+    assert cells.count("scratch") == 3

@@ -218,7 +218,7 @@ def test_the_hash_of_a_domain_sees_every_value_and_no_place_in_memory(tmp_path: 
     mapped = Split(np.load(tmp_path / "x.npy", mmap_mode="r"), np.repeat(train.y, 2)[::2])
     assert domain_hash(replace(whole, splits={"test": whole.splits["test"], "train": mapped}, name="e")) == base
 
-    changed = train.x.copy()
+    changed, y = train.x.copy(), train.y
     changed[3, 0, 2, 3] += 1
     others = [
         replace(whole, splits={**whole.splits, "train": Split(changed, train.y)}),
@@ -228,6 +228,10 @@ def test_the_hash_of_a_domain_sees_every_value_and_no_place_in_memory(tmp_path: 
         replace(whole, splits={"train": whole.splits["test"], "test": train}),
         replace(whole, label_names=("a", "c")),
         replace(whole, class_attributes=np.eye(2)),
+        replace(whole, groups=y),
+        replace(whole, splits={**whole.splits, "train": replace(train, group=y)}),
+        replace(whole, splits={**whole.splits, "train": replace(train, group=y[::-1])}),
+        replace(whole, group_names=("a", "b")),
     ]
     assert len({base, *map(domain_hash, others)}) == len(others) + 1
 

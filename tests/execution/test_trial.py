@@ -55,7 +55,13 @@ class Lab:
 
 
 def lab(
-    folder: Path, strategies: str, *, task: str = "{name: fine-tuning, labels: 5}", seeds: int = 1, **recipe: Any
+    folder: Path,
+    strategies: str,
+    *,
+    task: str = "{name: fine-tuning, labels: 5}",
+    seeds: int = 1,
+    source: str = "shift: inverted",
+    **recipe: Any,
 ) -> Lab:
     plugins = Plugins.discover(extra=[str(SPIES)], entry_points=False)
     stated = {"steps": 12, "batch_size": 16, "curve_points": 4, **recipe}
@@ -64,7 +70,7 @@ def lab(
         f"""
 tlbench: 1
 name: trial
-sources: [{{name: digits, shift: inverted}}]
+sources: [{{name: digits, {source}}}]
 targets: [digits]
 tasks: [{task}]
 backbones: [{NET}]
@@ -184,9 +190,25 @@ def test_the_majority_is_the_share_of_the_largest_class(tmp_path: Path) -> None:
     splits = digits(tmp_path)
     largest = np.bincount(splits["train"].y).argmax()
     assert record.metrics["target"]["accuracy"] == pytest.approx(float((splits["test"].y == largest).mean()))
-    shares = np.log(np.exp(np.bincount(splits["train"].y) / len(splits["train"].y)))
-    expected = -(shares - np.log(np.exp(shares).sum()))[splits["test"].y].mean()
+    shares = np.bincount(splits["train"].y) / len(splits["train"].y)  # its scores are probabilities
+    expected = -np.log(shares)[splits["test"].y].mean()
     assert record.metrics["target"]["log-loss"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("source", "status"),
+    [("shift: inverted", Status.OK), ("classes: [3, 1, 4]", Status.SKIPPED)],
+    ids=["same", "other"],
+)
+def test_what_needs_the_sources_classes_is_skipped_where_they_differ(
+    tmp_path: Path, source: str, status: Status
+) -> None:
+    here = lab(tmp_path, "[source-only, linear-probe]", source=source)
+    record = here.run("source-only")
+    assert record.status == status, record.reason
+    if status == Status.SKIPPED:
+        assert "needs the same classes in source and target: digits has 3, digits has 10" in record.reason
+    assert here.run("linear-probe").status == Status.OK  # which does not need them
 
 
 def test_a_pool_that_the_task_does_not_offer_skips_the_trial_with_its_reason(tmp_path: Path) -> None:

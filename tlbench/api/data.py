@@ -25,10 +25,14 @@ Array: TypeAlias = "NDArray[Any]"
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Labelled examples: ``x`` uint8 [N, K, H, W] for images or float32 [N, D] for features; ``y`` int64 [N]."""
+    """Labelled examples: ``x`` uint8 [N, K, H, W] for images or float32 [N, D] for features; ``y`` int64 [N].
+
+    ``group`` int64 [N] may say which group each example is of (a hospital, a background): for metrics, not for methods.
+    """
 
     x: Array | Mapping[str, Array]
     y: Array
+    group: Array | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -42,7 +46,8 @@ class Domain:
     ``notes`` states how the splits were made and how images were brought to one size.
 
     ``class_attributes``  float32 [C, A], a description of each class
-    ``groups``            int64 [C], which classes belong together (an alphabet, say)
+    ``groups``            int64 [C], which classes belong together (an alphabet, say); not to be mistaken for
+    ``group_names``       the names of the groups of examples, which ``Split.group`` numbers in every split or in none
     ``graph``             for kind ``graph``: examples are nodes, x {"attributes": float32 [N, A], "node": int64 [N]}
     ``whole``             train and test are the same examples, in memory of their own: only protocols that see no
                           label of the target, and its test inputs anyway, may use it as a target
@@ -57,6 +62,7 @@ class Domain:
     notes: str = ""
     class_attributes: Array | None = None
     groups: Array | None = None
+    group_names: tuple[str, ...] = ()
     graph: Graph | None = None
     whole: bool = False
 
@@ -97,11 +103,15 @@ class Graph:
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Examples with one role in a problem; ``y`` is ``None`` where the task withholds the labels."""
+    """Examples with one role in a problem; ``y`` is ``None`` where the task withholds the labels.
+
+    ``group`` int64 [N] is for metrics alone: a method's pools have none, whatever the task puts there.
+    """
 
     x: Array | Mapping[str, Array]
     y: Array | None
     num_classes: int
+    group: Array | None = None
 
     def __len__(self) -> int:
         x = next(iter(self.x.values())) if isinstance(self.x, Mapping) else self.x

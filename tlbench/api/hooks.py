@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from tlbench.api.columns import Column
     from tlbench.api.records import Record
     from tlbench.api.trials import Trial
 
@@ -53,6 +54,20 @@ def tlbench_executors() -> list[type]:  # type: ignore[empty-body]
 @hookspec
 def tlbench_reporters() -> list[type]:  # type: ignore[empty-body]
     """Reporters that this plugin adds: classes of the shape of ``tlbench.Reporter``."""
+
+
+@hookspec
+def tlbench_columns() -> list[Column]:  # type: ignore[empty-body]
+    """Columns that this plugin adds to the leaderboard: ``tlbench.Column`` objects, each one entry.
+
+    Such as ``Column("spread", "spread", "points", "largest gain minus least", None, spread)`` with
+
+        def spread(sample: Sample) -> Cell:
+            values = sample.numbers["gain"]
+            return Cell(float(values.max() - values.min()), text="...") if len(values) else Cell()
+
+    What one raises costs its own cells, and the board says so. A key of another column is refused.
+    """
 
 
 @hookspec

@@ -39,9 +39,14 @@ class Record:
                     ``latency_ms`` at batch 1 (``p50``, ``p95``); ``None`` where not measured or not exclusive
     ``memory``      bytes: ``peak_rss`` of the worker, ``peak_allocated`` and ``peak_reserved`` of the device
     ``cost``        ``parameters``, ``trained_parameters``, ``steps``, ``forward_flops`` per example, ``energy_j``
-    ``data``        what was used: content hashes, pool sizes, licences, split notes
+    ``data``        what was used: content hashes, pool sizes, licences, split notes; ``groups`` of the test
+                    examples; ``similarity``: of each metric that compares backbones a value for each of the
+                    ``blocks`` (or ``None``), on ``examples``; ``absent``: metrics that do not apply, and why
     ``seeds``       the seed of each axis
     ``environment`` versions, git state, device, host
+    ``predictions`` where the test scores are stored: ``blake2b`` (digest size 16) and ``bytes`` of
+                    ``predictions/KEY.npz``, and ``matching`` and ``harmonic`` of the problem; else ``None``
+    ``provenance``  what was done to the record since: ``rescored`` and ``merged``; ``None`` where nothing was
     """
 
     key: str
@@ -60,9 +65,11 @@ class Record:
     seeds: Mapping[str, int] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     artifact: Mapping[str, Any] | None = None
+    predictions: Mapping[str, Any] | None = None
     started: str = ""
     finished: str = ""
     resumed_from: int = 0
+    provenance: Mapping[str, Any] | None = None
     version: int = RECORD_VERSION
 
     @property

@@ -26,24 +26,29 @@ def canonical(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Choice:
-    """One plugin with its parameters, all defaults filled in. ``label`` is its name on the board."""
+    """One plugin with its parameters, all defaults filled in. ``label`` is its name on the board.
+
+    ``version`` tells results of different code apart where runs are merged; empty everywhere else.
+    """
 
     name: str
     label: str
     params: Mapping[str, Any] = field(default_factory=dict)
+    version: str = ""
 
     @cached_property
     def digest(self) -> str:
-        """Hash of name and parameters; the label is only a name and does not count."""
-        text = canonical([self.name, dict(self.params)])
+        """Hash of name, parameters and version; the label is only a name and does not count."""
+        text = canonical([self.name, dict(self.params), *([self.version] if self.version else [])])
         return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "label": self.label, "params": dict(self.params)}
+        plain: dict[str, Any] = {"name": self.name, "label": self.label, "params": dict(self.params)}
+        return {**plain, "version": self.version} if self.version else plain
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Choice:
-        return cls(data["name"], data["label"], dict(data["params"]))
+        return cls(data["name"], data["label"], dict(data["params"]), data.get("version", ""))
 
 
 PRETRAINED = "pretrained"

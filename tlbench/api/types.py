@@ -206,7 +206,7 @@ class Context(Protocol):
         """A predictor that applies ``score`` (features [B, D] -> scores [B, C]) behind the frozen backbone."""
 
     def score(self, predictor: Predictor, pool: str) -> float:
-        """The run's first metric of a predictor on a labelled pool at hand."""
+        """The run's first metric that needs no groups, of a predictor on a labelled pool at hand."""
 
     def report(self, name: str, value: float) -> None:
         """Put a number into the record, beside the scores: an effective sample size, what was chosen."""
@@ -340,12 +340,29 @@ class Task(Protocol):
 
 
 class Metric(Protocol):
-    """``score(scores [N, C], y [N]) -> float``."""
+    """``score(scores [N, C], y [N]) -> float``; scores are any numbers of which the largest wins.
+
+    ``needs``  what it takes beside scores and labels, and may be left out: with ``group`` it is called as
+               ``score(scores, y, group)``, group int64 [N], on test pools of data sets that declare groups of examples.
+               On others the record says why it is absent, and a trial is skipped where it is the suite's first metric
+    """
 
     name: ClassVar[str]
     higher_is_better: ClassVar[bool]
 
     def score(self, scores: Array, y: Array) -> float: ...
+
+
+class Comparison(Protocol):
+    """A metric of what transfer did to the backbone, and of no scores; a suite lists it after its first metric.
+
+    ``compare(before [N, D], after [N, D]) -> float | None``: a block's features of the same examples where the
+    backbone started and in the predictor; ``None`` where it is undefined. The record has a value for each block.
+    """
+
+    name: ClassVar[str]
+
+    def compare(self, before: Array, after: Array) -> float | None: ...
 
 
 class Executor(Protocol):

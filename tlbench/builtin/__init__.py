@@ -58,10 +58,13 @@ def tlbench_strategies() -> list[type]:
 
 @hookimpl
 def tlbench_metrics() -> list[type]:
+    from tlbench.builtin.calibration_metrics import ECE, Brier, LogLoss
     from tlbench.builtin.clustering_metrics import ARI, NMI
-    from tlbench.builtin.metrics import Accuracy, BalancedAccuracy, LogLoss, MacroF1
+    from tlbench.builtin.group_metrics import GroupGap, WorstGroupAccuracy
+    from tlbench.builtin.metrics import Accuracy, BalancedAccuracy, MacroF1
+    from tlbench.builtin.model_metrics import CKA
 
-    return [ARI, NMI, Accuracy, BalancedAccuracy, LogLoss, MacroF1]
+    return [ARI, CKA, ECE, NMI, Accuracy, BalancedAccuracy, Brier, GroupGap, LogLoss, MacroF1, WorstGroupAccuracy]
 
 
 @hookimpl
@@ -74,6 +77,6 @@ def tlbench_executors() -> list[type]:
 
 @hookimpl
 def tlbench_reporters() -> list[type]:
-    from tlbench.builtin.reporters import Csv, Json, Markdown, Parquet, TaskGraph
+    from tlbench.builtin.reporters import Badge, Csv, Json, Latex, Markdown, Parquet, TaskGraph
 
-    return [Csv, Json, Markdown, Parquet, TaskGraph]
+    return [Badge, Csv, Json, Latex, Markdown, Parquet, TaskGraph]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from tlbench.api.data import Domain, Split
@@ -39,6 +39,8 @@ class CsvTable:
     """Only the lines that have these values in these columns."""
     columns: tuple[str, ...] = ()
     """The columns that are features; all others where left out."""
+    group_column: str | None = None
+    """The column that says which group each example is of, for metrics over groups; no feature unless in columns."""
     separator: str = ","
     """What stands between two values; blanks after it do not count."""
     test_share: float = 0.25
@@ -53,6 +55,10 @@ class CsvTable:
             raise ValueError(f"separator must be one character, got {self.separator!r}")
         if self.class_column in (*self.columns, *self.where):
             raise ValueError(f"the class column {self.class_column!r} can be neither among columns nor in where")
+        if self.group_column in self.where:
+            raise ValueError(
+                f"all examples have one value in {self.group_column!r}, which is in where: it makes no groups"
+            )
 
     def load(self, cache: Cache) -> Domain:
         """Features float32 [N, D]. Raises ``DataError`` for a missing or wrong file and for unknown columns."""
@@ -64,19 +70,24 @@ class CsvTable:
         part = ", ".join(f"{column}={value}" for column, value in sorted(self.where.items()))
         title = f"{path.name}[{part}]" if part else path.name
         asked = {k: v for k, v in asdict(self).items() if k != "file"}
-        key = canonical(["csv-1", content_hash([("", path)]), asked, title])
+        key = canonical(["csv-2", content_hash([("", path)]), asked, title])
 
         def build() -> dict[str, Array]:
             splits, words = self._build(path, title, cache)
-            named = {f"{name}/{axis}": getattr(split, axis) for name, split in splits.items() for axis in ("x", "y")}
+            axes = ("x", "y", "group") if self.group_column is not None else ("x", "y")
+            named = {f"{name}/{axis}": getattr(split, axis) for name, split in splits.items() for axis in axes}
             return named | {"words": pack(words)}
 
         arrays = cache.arrays(key, build)
         words = unpack(arrays["words"])
         return Domain(
             name=title,
-            splits={split: Split(arrays[f"{split}/x"], arrays[f"{split}/y"]) for split in ("train", "test")},
+            splits={
+                split: Split(arrays[f"{split}/x"], arrays[f"{split}/y"], arrays.get(f"{split}/group"))
+                for split in ("train", "test")
+            },
             label_names=tuple(words["label_names"]),
+            group_names=tuple(words["group_names"]),
             kind="features",
             source=f"file {path.name}",
             notes=words["notes"],
@@ -87,10 +98,11 @@ class CsvTable:
         from tlbench.data.splits import split_note, split_rows
 
         table = _read(path, self.separator)
-        for column in (self.class_column, *self.columns, *self.where):
+        own = (self.class_column, *(() if self.group_column is None else (self.group_column,)))
+        for column in (*own, *self.columns, *self.where):
             if column not in table.columns:
                 raise DataError(f"{path}: {unknown('column', column, list(table.columns))}")
-        wanted = self.columns or tuple(c for c in table.columns if c != self.class_column and c not in self.where)
+        wanted = self.columns or tuple(c for c in table.columns if c not in own and c not in self.where)
         rows = _rows(path, table, self.where)
         x_ND, made = _features(path, table, wanted, rows, cache)
         ids, names = number({"train": table[self.class_column].to_numpy()[rows].tolist()}, str(path))
@@ -101,7 +113,12 @@ class CsvTable:
             raise DataError(f"{path}: {error}") from error
         notes = f"{split_note(self.test_share)}; {made}; {scaling_note(self.scaling)}"
         splits = {"train": Split(xs["train"], y[cut.train]), "test": Split(xs["test"], y[cut.test])}
-        return splits, {"label_names": names, "notes": notes}
+        groups: tuple[str, ...] = ()
+        if self.group_column is not None:
+            column = f"{path}, column {self.group_column!r}"
+            found, groups = number({"train": table[self.group_column].to_numpy()[rows].tolist()}, column)
+            splits = {s: replace(splits[s], group=found["train"][getattr(cut, s)]) for s in splits}
+        return splits, {"label_names": names, "group_names": groups, "notes": notes}
 
 
 def _read(path: Path, separator: str) -> pd.DataFrame:

@@ -44,6 +44,8 @@ class Hub:
     """The column of images, where its type does not tell."""
     label_column: str | None = None
     """The column of labels, where its type does not tell."""
+    group_column: str | None = None
+    """The column that says which group each example is of, for metrics over groups; no method sees it."""
     features: tuple[str, ...] | None = None
     """Columns of numbers, or of sequences of one length, used side by side instead of images."""
     where: dict[str, str | int] | None = None
@@ -99,13 +101,14 @@ class Hub:
                 arrays, words = self._build(hf.prepare(opened, place), place, cache)
             return arrays | {"words": pack(words | {"licence": hf.licence(place)})}
 
-        arrays = cache.arrays(canonical(["hub-1", decoder(), place.name, stamp, asked]), build)
+        arrays = cache.arrays(canonical(["hub-2", decoder(), place.name, stamp, asked]), build)
         words = unpack(arrays["words"])
         origin = "Hugging Face data set" if place.folder is None else "folder in the form of a Hugging Face data set"
         return Domain(
             name=self._title(place),
-            splits={s: Split(arrays[f"{s}/x"], arrays[f"{s}/y"]) for s in words["splits"]},
+            splits={s: Split(arrays[f"{s}/x"], arrays[f"{s}/y"], arrays.get(f"{s}/group")) for s in words["splits"]},
             label_names=tuple(words["label_names"]),
+            group_names=tuple(words["group_names"]),
             kind="image" if self.features is None else "features",
             source=f"{origin} {place.name}{f', revision {stamp}' if place.folder is None else ''}",
             licence=words["licence"],
@@ -148,7 +151,7 @@ class Hub:
             raise DataError(f"{self.id}: no column of images was found; name it with image_column: ... "
                             f"or columns of numbers with features: [...]. Columns: {listed}")  # fmt: skip
         for role, (dataset, _) in parts.items():
-            for name in filter(None, (label, image)):
+            for name in filter(None, (label, image, self.group_column)):
                 if name not in dataset.features:
                     raise DataError(f"{self.id}, split {roles[role]!r}: {unknown('column', name, dataset.features)}")
 
@@ -168,6 +171,10 @@ class Hub:
                 y[role], parts[role] = y[role][kept], (parts[role][0], parts[role][1][kept])
 
         arrays = {f"{role}/y": y[role] for role in parts}
+        group_names: tuple[str, ...] = ()
+        if self.group_column is not None:
+            groups, group_names = hf.labels(parts, self.group_column, self.id)
+            arrays |= {f"{role}/group": group for role, group in groups.items()}
         if self.features:
             for role, (dataset, rows) in parts.items():
                 arrays[f"{role}/x"] = hf.feature_rows(dataset, rows, self.features, cache, f"{self.id}, {role}")
@@ -184,4 +191,5 @@ class Hub:
             form = layout(sets.values(), self.image_size)
             notes.append(form.note)
             arrays |= {f"{role}/x": decode(images, form, cache) for role, images in sets.items()}
-        return arrays, {"splits": list(parts), "label_names": label_names, "notes": "; ".join(notes)}
+        words = {"splits": list(parts), "label_names": label_names, "group_names": group_names}
+        return arrays, words | {"notes": "; ".join(notes)}

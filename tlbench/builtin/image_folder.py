@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from tlbench.api.data import Domain, Split
-from tlbench.errors import DataError
+from tlbench.errors import DataError, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
     from tlbench.api.data import Array
     from tlbench.api.types import Cache
+    from tlbench.data.labels import Labels
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm"})
+METADATA, FILE_NAME = "metadata.csv", "file_name"
 SPLIT_FOLDERS = {"train": "train", "test": "test", "validation": "validation", "val": "validation"}
 
 
@@ -33,6 +35,9 @@ class ImageFolder:
     """The folder that holds the class folders, or the split folders."""
     test_share: float = 0.25
     """The share of each class that is set aside for testing, where there is no ``test`` folder."""
+    group_column: str | None = None
+    """The column of ``metadata.csv`` in the folder that says which group each image is of, for metrics over groups; the
+    column ``file_name`` names the image, as a path below the folder."""
     image_size: int | None = None
     """Short side resized to this and the middle square cut out; as they are, or 128 where sizes differ."""
 
@@ -55,25 +60,24 @@ class ImageFolder:
 
         root = find(cache, self.folder, "image-folder")
         files = _files(root)
-        stamp = content_hash(
-            (path.relative_to(root).as_posix(), path)
-            for split in files.values()
-            for paths in split.values()
-            for path in paths
-        )
+        read = [path for split in files.values() for paths in split.values() for path in paths]
+        read += [root / METADATA] if self.group_column is not None else []
+        stamp = content_hash((path.relative_to(root).as_posix(), path) for path in read)
 
         def build() -> Mapping[str, Array]:
             arrays, words = self._build(root, files, cache)
             return arrays | {"words": pack(words)}
 
         title = root.resolve().name
-        key = canonical(["image-folder-1", decoder(), title, stamp, self.test_share, self.image_size])
+        asked = [self.test_share, self.image_size, self.group_column]
+        key = canonical(["image-folder-2", decoder(), title, stamp, *asked])
         arrays = cache.arrays(key, build)
         words = unpack(arrays["words"])
         return Domain(
             name=title,
-            splits={s: Split(arrays[f"{s}/x"], arrays[f"{s}/y"]) for s in words["splits"]},
+            splits={s: Split(arrays[f"{s}/x"], arrays[f"{s}/y"], arrays.get(f"{s}/group")) for s in words["splits"]},
             label_names=tuple(words["label_names"]),
+            group_names=tuple(words["group_names"]),
             kind="image",
             source=f"folder {title}",
             notes=words["notes"],
@@ -104,7 +108,36 @@ class ImageFolder:
         form = layout(sets.values(), self.image_size)
         arrays = {f"{split}/x": decode(images, form, cache) for split, images in sets.items()}
         arrays |= {f"{split}/y": y for split, (_, y) in parts.items()}
-        return arrays, {"splits": list(parts), "label_names": names, "notes": f"{note}; {form.note}"}
+        groups: tuple[str, ...] = ()
+        if self.group_column is not None:
+            found, groups = _groups(root, self.group_column, {split: paths for split, (paths, _) in parts.items()})
+            arrays |= {f"{split}/group": group for split, group in found.items()}
+        words: dict[str, object] = {"splits": list(parts), "label_names": names, "group_names": groups}
+        return arrays, words | {"notes": f"{note}; {form.note}"}
+
+
+def _groups(root: Path, column: str, paths: Mapping[str, list[Path]]) -> Labels:
+    """Which group each image of each split is of, and the names of the groups, from ``metadata.csv``."""
+    import csv
+
+    from tlbench.data.labels import number
+
+    path = _inside(root / METADATA, root)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            for name in (FILE_NAME, column):
+                if name not in (reader.fieldnames or ()):
+                    raise DataError(f"{path}: {unknown('column', name, list(reader.fieldnames or ()))}")
+            named = {row[FILE_NAME]: row[column] for row in reader}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"image-folder: {path}, which group_column needs, cannot be read: {error}") from error
+    values = {split: [named.get(p.relative_to(root).as_posix()) for p in chosen] for split, chosen in paths.items()}
+    for split, chosen in paths.items():
+        for place, value in zip(chosen, values[split], strict=True):
+            if value is None:
+                raise DataError(f"{path}: no line with {column!r} for {place.relative_to(root).as_posix()!r}")
+    return number(values, f"{path}, column {column!r}")
 
 
 def _files(root: Path) -> dict[str, dict[str, list[Path]]]:

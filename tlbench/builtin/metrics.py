@@ -1,4 +1,4 @@
-"""Metrics over the scores of a test pool; scores are any numbers of which the largest wins, or logits."""
+"""Metrics over the scores of a test pool; scores are any numbers of which the largest wins."""
 
 from __future__ import annotations
 
@@ -49,16 +49,3 @@ class MacroF1:
 
         labels = np.arange(scores.shape[1])
         return float(f1_score(y, scores.argmax(1), labels=labels, average="macro", zero_division=0.0))
-
-
-@dataclass(frozen=True)
-class LogLoss:
-    """Mean negative log-likelihood in nats, with the scores taken as logits; meaningless for other scores."""
-
-    name: ClassVar[str] = "log-loss"
-    higher_is_better: ClassVar[bool] = False
-
-    def score(self, scores: Array, y: Array) -> float:
-        from scipy.special import log_softmax
-
-        return float(-log_softmax(scores.astype(np.float64), axis=1)[np.arange(len(y)), y].mean())

@@ -1,4 +1,4 @@
-"""Reporters: the leaderboard as Markdown, CSV, JSON and Parquet files, and as a graph of tasks."""
+"""Reporters: the leaderboard as Markdown, LaTeX, CSV, JSON and Parquet files, as a badge and as a graph of tasks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from tlbench.leaderboard import files, task_graph
+from tlbench.leaderboard import badge, files, latex, task_graph
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,6 +24,30 @@ class Markdown:
 
     def report(self, leaderboard: Leaderboard, folder: Path) -> Iterable[Path]:
         return [files.write_text(folder / "leaderboard.md", files.to_markdown(leaderboard))]
+
+
+@dataclass(frozen=True)
+class Latex:
+    """``leaderboard.tex``: a table for a paper from each task and backbone; needs the package booktabs."""
+
+    name: ClassVar[str] = "latex"
+
+    def report(self, leaderboard: Leaderboard, folder: Path) -> Iterable[Path]:
+        return [files.write_text(folder / "leaderboard.tex", latex.to_latex(leaderboard))]
+
+
+@dataclass(frozen=True)
+class Badge:
+    """``badge.svg``, the best gain with its interval, and ``badge.json``, the same for shields.io."""
+
+    name: ClassVar[str] = "badge"
+
+    def report(self, leaderboard: Leaderboard, folder: Path) -> Iterable[Path]:
+        shown = badge.badge(leaderboard)
+        return [
+            files.write_text(folder / "badge.svg", badge.to_svg(shown)),
+            files.write_text(folder / "badge.json", badge.to_json(shown)),
+        ]
 
 
 @dataclass(frozen=True)
@@ -56,7 +80,7 @@ class TaskGraph:
     def report(self, leaderboard: Leaderboard, folder: Path) -> Iterable[Path]:
         found = list(task_graph.graphs(leaderboard))
         return [
-            files.write_text(folder / "task-graph.json", json.dumps(found, indent=1, ensure_ascii=False)),
+            files.write_text(folder / "task-graph.json", json.dumps(found, indent=1)),
             files.write_text(folder / "task-graph.dot", "".join(map(task_graph.to_dot, found))),
         ]
 

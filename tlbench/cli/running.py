@@ -53,6 +53,9 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--timeout", type=float, help="seconds for each trial (default: the suite's)")
     parser.add_argument("--memory-limit", type=float, metavar="GIB", help="most memory that a data set may take")
+    parser.add_argument(
+        "--save-predictions", action="store_true", help="store each trial's test scores, for metrics to be added later"
+    )
 
 
 def _options(args: argparse.Namespace) -> Options:
@@ -82,6 +85,7 @@ def _options(args: argparse.Namespace) -> Options:
         timeout=args.timeout,
         retry_failed=getattr(args, "retry_failed", False),
         memory_limit=int(args.memory_limit * 2**30) if args.memory_limit is not None else None,
+        save_predictions=args.save_predictions,
     )
 
 

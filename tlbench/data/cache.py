@@ -99,16 +99,19 @@ def available_memory() -> int:
 
 
 def domain_hash(domain: Domain) -> str:
-    """Hash of a domain's examples, labels and label names; 32 hexadecimal digits.
+    """Hash of a domain's examples, labels, groups and their names; 32 hexadecimal digits.
 
     Arrays count by name, type, shape and bytes, and are read in pieces, so that memory-mapped ones stay on disk.
     """
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(json.dumps([domain.kind, list(domain.label_names)]).encode())
+    words = [domain.kind, list(domain.label_names)]
+    digest.update(json.dumps([*words, list(domain.group_names)] if domain.group_names else words).encode())
     named: dict[str, Array] = {}
     for name, split in domain.splits.items():
         parts = split.x if isinstance(split.x, Mapping) else {"": split.x}
         named |= {f"{name}/x/{part}": array for part, array in parts.items()} | {f"{name}/y": split.y}
+        if split.group is not None:
+            named[f"{name}/group"] = split.group
     if domain.class_attributes is not None:
         named["class_attributes"] = domain.class_attributes
     if domain.groups is not None:

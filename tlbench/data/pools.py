@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,8 +27,9 @@ def pool_of(split: Split, num_classes: int, rows: Array | None = None) -> Pool:
 
 
 def test_of(domain: Domain) -> Pool:
-    """The test examples."""
-    return pool_of(domain.splits["test"], domain.num_classes)
+    """The test examples, with their groups where there are any."""
+    split = domain.splits["test"]
+    return replace(pool_of(split, domain.num_classes), group=split.group)
 
 
 def unlabelled(pool: Pool) -> Pool:
@@ -42,7 +44,7 @@ def held_out(domain: Domain, split: Split, rows: Array) -> Pool:
             f"no example is left to choose by: each class of {domain.name} has one labelled example, and that is "
             "trained on; give more labels or choose by the selection rule 'last'"
         )
-    return pool_of(split, domain.num_classes, rows)
+    return replace(pool_of(split, domain.num_classes, rows), group=None if split.group is None else split.group[rows])
 
 
 def labelled_target(

@@ -44,7 +44,7 @@ METHOD: Mapping[str, str] = MappingProxyType(
         "reporters": "report",
     }
 )
-"""The one method of each kind."""
+"""The one method of each kind; a metric may have ``compare`` in its place."""
 
 ATTRIBUTES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -137,16 +137,17 @@ def class_fault(kind: str, cls: Any) -> str | None:
         return f"{one} {cls.__name__}: no parameter can be called 'label': in a suite it is the name on the board"
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         return f"{one} {cls.__name__} has no name; write name: ClassVar[str] = 'letters-digits-and-hyphens'"
-    if not callable(getattr(cls, METHOD[kind], None)):
+    compares = kind == "metrics" and callable(getattr(cls, "compare", None))
+    if not callable(getattr(cls, METHOD[kind], None)) and not compares:
         return f"{one} {name!r} ({cls.__name__}) has no method {METHOD[kind]!r}"
-    for attribute in ATTRIBUTES.get(kind, ()):
+    for attribute in () if compares else ATTRIBUTES.get(kind, ()):
         if not hasattr(cls, attribute) and attribute not in fields:
             return f"{one} {name!r} ({cls.__name__}) does not say {attribute!r}"
     for attribute in _SETS:
         value: object = getattr(cls, attribute, frozenset())
         if not isinstance(value, (frozenset, tuple, property)):
             return f"{one} {name!r} ({cls.__name__}): {attribute!r} must be a frozenset of names, got {value!r:.80}"
-    wanted = getattr(cls, "needs", frozenset())
+    wanted: Any = getattr(cls, "needs", frozenset())
     if kind == "metrics" and not isinstance(wanted, property) and (lost := sorted(set(wanted) - {"group"})):
         return f"{one} {name!r} ({cls.__name__}) needs {lost[0]!r}; a metric may need 'group' and nothing else"
     start = getattr(cls, "start", None)

@@ -226,7 +226,8 @@ def classes(plugin: Plugin, kind: str) -> list[Any]:
         if isinstance(result, (list, tuple)):
             found += result
         else:
-            text = f"tlbench_{kind} must return a list of classes, got {type(result).__name__}"
+            what = "columns" if kind == "columns" else "classes"
+            text = f"tlbench_{kind} must return a list of {what}, got {type(result).__name__}"
             plugin.reasons.append(Reason(text, kind))
     return found
 

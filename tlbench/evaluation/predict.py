@@ -76,7 +76,7 @@ def predict(
         parts.append(scores.float().cpu().numpy())
         if windows is not None:
             windows.append((expected[0], seconds))
-    whole = np.concatenate(parts)
+    whole: Array = np.ascontiguousarray(np.concatenate(parts))  # sums depend on the order in memory
     if not np.isfinite(whole).all():
         bad = int((~np.isfinite(whole)).any(1).sum())
         raise TrialError(f"the predictor gave scores that are not finite for {bad} of {size} examples")

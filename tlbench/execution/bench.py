@@ -21,13 +21,15 @@ from tlbench.api.data import Array, Domain, Split
 from tlbench.api.trials import Choice, Trial, canonical
 from tlbench.data.cache import DataCache, domain_hash
 from tlbench.data.inputs import fits, resize
-from tlbench.errors import TrialError
+from tlbench.errors import StoreError, TrialError
 from tlbench.plugins import Plugins
+from tlbench.results.predictions import write
 from tlbench.results.store import RunFolder
 from tlbench.training.context import FeatureCache
 
 if TYPE_CHECKING:
     from tlbench.api.types import InputTransform
+    from tlbench.evaluation.judging import Predictions
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ class Bench:
         self.cache = DataCache(Path(spec["cache"]), data_root, self.base, spec["memory_limit"])
         self.device = torch.device(spec["device"])
         self.features = FeatureCache()
-        self.metrics = {name: self.plugins.build("metrics", name, {}) for name in spec["metrics"]}
+        metrics = {name: self.plugins.build("metrics", name, {}) for name in spec["metrics"]}
+        self.metrics = {name: metric for name, metric in metrics.items() if hasattr(metric, "score")}
+        self.comparisons = {name: metric for name, metric in metrics.items() if name not in self.metrics}
 
     @contextlib.contextmanager
     def at_home(self) -> Iterator[None]:
@@ -116,6 +120,21 @@ class Bench:
         size = [transform.channels, transform.size] if transform is not None else None
         return self.cache.arrays(canonical(["domain", 1, content, size]), build)
 
+    # ---- predictions -----------------------------------------------------------------------------
+
+    def save_predictions(self, trial: Trial, predictions: Predictions) -> dict[str, Any] | None:
+        """Store a trial's test scores where the run asks for them; what the record says of the file.
+
+        Where they cannot be stored the trial's log says why, and the result stands without them.
+        """
+        if not self.spec.get("save_predictions") or trial.kind == "ranking":
+            return None
+        try:
+            return write(self.run.path, trial.key, predictions)
+        except StoreError as error:
+            print(error)
+            return None
+
     # ---- weights of source models ----------------------------------------------------------------
 
     def save_weights(self, trial: Trial, model: nn.Module, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,6 +174,7 @@ def make_spec(
     shared: bool = False,
     memory_limit: int | None = None,
     checkpoint_seconds: float = 20.0,
+    save_predictions: bool = False,
 ) -> dict[str, Any]:
     """Everything that another process needs to make the same bench, as plain data."""
     return {
@@ -170,13 +190,16 @@ def make_spec(
         "shared": shared,
         "memory_limit": memory_limit,
         "checkpoint_seconds": checkpoint_seconds,
+        "save_predictions": save_predictions,
     }
 
 
 def _arrays(domain: Domain) -> Iterator[tuple[str, Array]]:
-    """The arrays of a domain under names: ``train/y``, ``train/x``, or ``train/x.NAME`` for a mapping."""
+    """The arrays of a domain under names: ``train/y``, ``train/group``, ``train/x`` or ``train/x.NAME``."""
     for name, split in domain.splits.items():
         yield f"{name}/y", split.y
+        if split.group is not None:
+            yield f"{name}/group", split.group
         if isinstance(split.x, Mapping):
             yield from ((f"{name}/x.{part}", x) for part, x in split.x.items())
         else:
@@ -189,5 +212,5 @@ def _splits(arrays: Mapping[str, Array]) -> dict[str, Split]:
     for name in dict.fromkeys(key.split("/")[0] for key in arrays):
         prefix = f"{name}/x."
         parts = {key.removeprefix(prefix): x for key, x in arrays.items() if key.startswith(prefix)}
-        splits[name] = Split(parts or arrays[f"{name}/x"], arrays[f"{name}/y"])
+        splits[name] = Split(parts or arrays[f"{name}/x"], arrays[f"{name}/y"], arrays.get(f"{name}/group"))
     return splits

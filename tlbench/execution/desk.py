@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tlbench.api.data import Pool, Problem, TestEpisodes
     from tlbench.api.recipe import Recipe
     from tlbench.api.types import Predictor, Start
+    from tlbench.evaluation.judging import Predictions
     from tlbench.execution.bench import Bench
     from tlbench.execution.clock import Clocks
     from tlbench.models.factory import ModelFactory
@@ -67,11 +68,13 @@ def refit(
     build: Callable[[], Problem],
     clocks: Clocks,
     reseed: Callable[[], None],
+    keep: Callable[[Predictions], dict[str, Any] | None],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Fit an ordinary strategy on the support set of each test episode; a record's parts, and what to say of the data.
 
-    ``build`` makes the problem. Its test side is dropped before each fit and built again to score a few of them.
-    There is no learning curve: each episode has a training of its own, of the recipe's budget.
+    ``build`` makes the problem, and ``keep`` stores the predictions where that is wanted. The problem's test side is
+    dropped before each fit and built again to score a few of them. There is no learning curve: each episode has a
+    training of its own, of the recipe's budget.
     """
     episodes, tests = _without_tests(build)
     scored = EpisodeScores(desk.bench.metrics, desk.conditions)
@@ -116,8 +119,12 @@ def refit(
         },
         "throughput": rates if exclusive else None,
         "cost": {"steps": steps, "examples": seen, "forward_flops": None, "energy_j": None},
+        "predictions": keep(scored.predictions),
     }
-    return record, {"test": tests, "episodes": about_episodes(episodes, scored, refitted=True)}
+    about = scored.predictions.said(desk.bench.metrics.values())
+    if refused := dict.fromkeys(desk.bench.comparisons, "the backbone is fitted to each episode"):
+        about["absent"] = about.get("absent", {}) | refused
+    return record, {"test": tests, "episodes": about_episodes(episodes, scored, refitted=True), **about}
 
 
 def _without_tests(build: Callable[[], Problem]) -> tuple[TestEpisodes, dict[str, int]]:

@@ -16,7 +16,7 @@ from tlbench.api.types import Batch
 from tlbench.data.inputs import to_tensors
 from tlbench.errors import TrialError
 from tlbench.evaluation import predict as scoring
-from tlbench.execution.score import Judge
+from tlbench.evaluation.judging import Judge, Predictions, Scored, applies
 
 if TYPE_CHECKING:
     from tlbench.api.data import Array, Problem, TestEpisodes
@@ -54,15 +54,24 @@ class EpisodeScores:
     conditions: scoring.Conditions
     values: dict[str, list[float]] = field(default_factory=dict)
     windows: list[tuple[int, float]] = field(default_factory=list)
+    scored: list[Scored] = field(default_factory=list)
 
     def add(self, predictor: Predictor, queries: Pool) -> None:
         """Score one episode's predictor on its queries."""
         scores = scoring.predict(predictor, queries, self.conditions, windows=self.windows)
-        for metric in self.metrics.values():
-            self.values.setdefault(metric.name, []).append(Judge()(metric, scores, np.asarray(queries.y)))
+        one = Scored(scores, np.asarray(queries.y))
+        self.scored.append(one)
+        for metric in (m for m in self.metrics.values() if applies(m, one)):
+            self.values.setdefault(metric.name, []).append(Judge()(metric, one))
 
     def means(self) -> dict[str, float]:
         return {name: float(np.mean(values)) for name, values in self.values.items()}
+
+    @property
+    def predictions(self) -> Predictions:
+        """The scores of all episodes together."""
+        scores, y = (np.stack(parts) for parts in zip(*((one.scores, one.y) for one in self.scored), strict=True))
+        return Predictions({"target": Scored(scores, y)})
 
     def half_widths(self) -> dict[str, float]:
         """1.96 sd / sqrt(E) of each metric over episodes (of this one training; seeds vary more than that)."""
@@ -102,6 +111,10 @@ class EpisodeScorer:
         assert self.problem.episodes is not None
         self.scored = self._over(range(len(self.problem.episodes)))
         return {"target": self.scored.means()}
+
+    @property
+    def predictions(self) -> Predictions:
+        return self.scored.predictions
 
     def rates(self) -> dict[str, Any]:
         """Queries/s after adaptation."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlbench.errors import TrialError
 from tlbench.evaluation import predict as scoring
-from tlbench.evaluation.matching import matched
+from tlbench.evaluation.judging import Judge, Predictions, Scored, needs_group
 from tlbench.training.context import curve_steps
 
 if TYPE_CHECKING:
@@ -19,23 +18,6 @@ if TYPE_CHECKING:
     from tlbench.api.recipe import Recipe
     from tlbench.api.types import Metric, Predictor
     from tlbench.training.tape import Tape
-
-
-class Judge(NamedTuple):
-    """How one number comes from scores: the metric, after clusters are matched to classes where they must be."""
-
-    matching: str = "labels"
-
-    def __call__(self, metric: Metric, scores: Array, y: Array) -> float:
-        """Raises ``TrialError`` where the metric gives anything but a finite number."""
-        value = metric.score(matched(scores, y) if self.matching == "clusters" else scores, y)
-        if np.ndim(value) != 0:
-            raise TrialError(
-                f"the metric {metric.name} returned an array of shape {list(np.shape(value))}; expected a number"
-            )
-        if not np.isfinite(value):
-            raise TrialError(f"the metric {metric.name} is {value}")
-        return float(value)
 
 
 @dataclass(eq=False)
@@ -55,37 +37,35 @@ class PoolScorer:
         self.metric = next(iter(self.metrics.values()))
         self.judge = Judge(self.problem.matching)
         self.examples = len(tests[self.main]) if self.rows is None else len(self.rows)
+        self.predictions = Predictions({})
 
     def at_point(self, *, whole: bool) -> tuple[float, float | None]:
         """The main score on the curve's rows and, where ``whole``, on all of the test as well."""
         predictor, pool = self.predictors[self.main], self.problem.test[self.main]
-        scores = scoring.predict(predictor, pool, self.conditions, None if whole else self.rows)
-        y = np.asarray(pool.y)
+        rows = self.rows
         if not whole:
-            return self.judge(self.metric, scores, y if self.rows is None else y[self.rows]), None
-        own, some = self.judge(self.metric, scores, y), self.rows
-        return own if some is None else self.judge(self.metric, scores[some], y[some]), own
+            scores = scoring.predict(predictor, pool, self.conditions, rows)
+            return self.judge(self.metric, scored(pool, scores, rows)), None
+        scores = scoring.predict(predictor, pool, self.conditions)
+        own = self.judge(self.metric, scored(pool, scores))
+        return own if rows is None else self.judge(self.metric, scored(pool, scores[rows], rows)), own
 
     def on_validation(self) -> float:
         """The main score on the examples that choose."""
         pool = self.problem.validation
         assert pool is not None
         scores = scoring.predict(self.predictors[self.main], pool, self.conditions)
-        return self.judge(self.metric, scores, np.asarray(pool.y))
+        return self.judge(self.metric, scored(pool, scores))
 
     def final(self) -> dict[str, dict[str, float]]:
         """Every metric on every pool that has a predictor."""
-        found: dict[str, dict[str, float]] = {}
+        pools = {}
         for name, predictor in self.predictors.items():
             pool = self.problem.test[name]
             windows = self.windows if name == self.main else None
-            scores = scoring.predict(predictor, pool, self.conditions, windows=windows)
-            found[name] = {m.name: self.judge(m, scores, np.asarray(pool.y)) for m in self.metrics.values()}
-        if self.problem.harmonic:
-            found["harmonic"] = {
-                m.name: _harmonic_mean([scores[m.name] for scores in found.values()]) for m in self.metrics.values()
-            }
-        return found
+            pools[name] = scored(pool, scoring.predict(predictor, pool, self.conditions, windows=windows))
+        self.predictions = Predictions(pools, self.problem.matching, self.problem.harmonic)
+        return self.predictions.judged(self.metrics.values())
 
     def rates(self) -> dict[str, Any]:
         """Examples/s and latency of the main predictor."""
@@ -157,16 +137,17 @@ def evaluate(scorer: Any, tape: Tape, *, recipe: Recipe, budget: int, exclusive:
     }
 
 
+def scored(pool: Pool, scores: Array, rows: Array | None = None) -> Scored:
+    """Scores of a pool's examples, or of these rows of it, with their labels and groups."""
+    chosen = slice(None) if rows is None else rows
+    return Scored(scores, np.asarray(pool.y)[chosen], None if pool.group is None else np.asarray(pool.group)[chosen])
+
+
 def judge_of(metrics: Mapping[str, Metric], conditions: scoring.Conditions) -> Callable[[Predictor, Pool], float]:
-    """What ``ctx.score`` does: the run's first metric of a predictor on a pool."""
-    metric = next(iter(metrics.values()))
+    """What ``ctx.score`` does: the run's first metric that needs no groups, of a predictor on a pool."""
+    metric = next((m for m in metrics.values() if not needs_group(m)), next(iter(metrics.values())))
 
     def judge(predictor: Predictor, pool: Pool) -> float:
-        return Judge()(metric, scoring.predict(predictor, pool, conditions), np.asarray(pool.y))
+        return Judge()(metric, scored(pool, scoring.predict(predictor, pool, conditions)))
 
     return judge
-
-
-def _harmonic_mean(values: list[float]) -> float:
-    """n / sum(1 / v), 0 where one is not above 0; of two, 2 u s / (u + s) (Xian et al. 2018, eq. 2)."""
-    return len(values) / sum(1 / v for v in values) if min(values) > 0 else 0.0

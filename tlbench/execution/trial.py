@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import shutil
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,13 +24,16 @@ from tlbench.api.records import Record, Status
 from tlbench.api.trials import PRETRAINED, Trial
 from tlbench.api.types import Adaptable, Start
 from tlbench.data.inputs import scaling
+from tlbench.data.pools import difference
 from tlbench.errors import SkipTrial, TlbenchError, TrialError
+from tlbench.evaluation.judging import needs_group
 from tlbench.evaluation.predict import Conditions, curve_rows
 from tlbench.execution.clock import Clocks, now, peaks, reset_peaks
 from tlbench.execution.desk import Desk, predictors_of, refit
 from tlbench.execution.environment import environment
 from tlbench.execution.episodes import EpisodeScorer, about_episodes
 from tlbench.execution.score import PoolScorer, evaluate
+from tlbench.execution.similarity import similarity
 from tlbench.models.factory import ModelFactory
 from tlbench.training.checkpoint import Checkpoints, Interrupted
 from tlbench.training.context import Extras
@@ -39,6 +42,7 @@ from tlbench.training.tape import Tape
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tlbench.api.types import Metric
     from tlbench.execution.bench import Bench
 
 
@@ -120,9 +124,11 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
         models = ModelFactory(parts.backbone, identity, target.domain.shape, seeds, bench.device, weights)
         problem = _problem(trial, bench, parts, models)
         episodes = problem.episodes
+        metrics = _metrics(trial, bench, problem)
         refits = episodes is not None and "episodes" not in parts.strategy.needs
-        same_classes = "same_classes" in parts.strategy.needs and _same_classes(trial, bench)
-        given = _given(trial, parts, problem, refits, same_classes)
+        if "same_classes" in parts.strategy.needs:
+            _check_classes(trial, bench)
+        given = _given(trial, parts, problem, refits)
         sizes = {name: len(pool) for name, pool in problem.train.items()}
         found["data"] = _about_data(trial, bench, sizes, about)
         found["seeds"] = {"suite": trial.seed, **{axis: seeds.integer(axis, identity) for axis in ("init", "head")}}
@@ -144,7 +150,8 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
         checkpoints = Checkpoints(folder, float(bench.spec["checkpoint_seconds"]))
     if refits:
         again = partial(_problem, trial, bench, parts, models)
-        more, said = refit(desk, given, again, clocks, partial(_seed_everything, seeds, trial))
+        keep = partial(bench.save_predictions, trial)
+        more, said = refit(desk, given, again, clocks, partial(_seed_everything, seeds, trial), keep)
         found["data"] |= said
         found |= more
         return
@@ -158,8 +165,9 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
     found["resumed_from"] = checkpoints.resumed_from
     if ctx.session.reported:
         found["data"]["reported"] = dict(ctx.session.reported)
-    with clocks.measure("evaluation"):
-        scored, said_of_test = _scored(trial, bench, parts, models, desk.conditions, fitted, tape, ctx.budget)
+    scored, said_of_test = _scored(
+        trial, bench, parts, models, desk.conditions, fitted, tape, ctx.budget, clocks, metrics
+    )
     found |= scored
     found["data"] |= said_of_test
     found["cost"] |= _sizes(fitted, tape)
@@ -181,19 +189,36 @@ def _scored(
     fitted: Any,
     tape: Tape,
     budget: int,
+    clocks: Clocks,
+    metrics: Mapping[str, Metric],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Build the test side again and score on it: parts of the record, and what to say of the data.
 
     In a function of its own: a strategy can hold the frames that it was called from, and none of those ever has a test
     example.
     """
-    problem = _problem(trial, bench, parts, models)
-    scorer = _scorer(fitted, problem, bench, conditions, parts.recipe, Seeds(trial.seed), trial)
-    scored = evaluate(scorer, tape, recipe=parts.recipe, budget=budget, exclusive=not bench.spec["shared"])
+    with clocks.measure("evaluation"):
+        problem = _problem(trial, bench, parts, models)
+        scorer = _scorer(fitted, problem, metrics, conditions, parts.recipe, trial)
+        scored = evaluate(scorer, tape, recipe=parts.recipe, budget=budget, exclusive=not bench.spec["shared"])
+    scored["predictions"] = bench.save_predictions(trial, scorer.predictions)
     said: dict[str, Any] = {"test": {name: len(pool) for name, pool in problem.test.items()}}
     if problem.episodes is not None:
         said["episodes"] = about_episodes(problem.episodes, scorer.scored, refitted=False)
-    return scored, said
+    about = scorer.predictions.said(metrics.values())
+    compared = _compared(fitted, problem, scorer.main, bench, models, conditions)
+    if absent := about.pop("absent", {}) | compared.pop("absent", {}):
+        said["absent"] = absent
+    return scored, said | about | compared
+
+
+def _compared(
+    fitted: Any, problem: Problem, main: str, bench: Bench, models: ModelFactory, conditions: Conditions
+) -> dict[str, Any]:
+    """What transfer did to the backbone, where the suite asks for it."""
+    if problem.episodes is not None:
+        return {"absent": dict.fromkeys(bench.comparisons, "the backbone is adapted to each episode")}
+    return similarity(bench.comparisons, fitted, models, problem.test[main], conditions)
 
 
 def _problem(trial: Trial, bench: Bench, parts: _Parts, models: ModelFactory) -> Problem:
@@ -210,6 +235,20 @@ def _problem(trial: Trial, bench: Bench, parts: _Parts, models: ModelFactory) ->
             _check_spaces(source.shape.dims, target, f"which {trial.strategy.label} does not handle")
     problem: Problem = parts.task.build(source, target, Seeds(trial.seed), parts.recipe.selection)
     return problem
+
+
+def _metrics(trial: Trial, bench: Bench, problem: Problem) -> Mapping[str, Metric]:
+    """The suite's metrics, of which the first must apply; a source model makes do with those that do."""
+    first = next(iter(bench.metrics.values()))
+    main = problem.test["target" if "target" in problem.test else next(iter(problem.test))]
+    scored = [main] if problem.validation is None else [main, problem.validation]
+    if not needs_group(first) or (problem.episodes is None and all(pool.group is not None for pool in scored)):
+        return bench.metrics
+    if trial.kind == "trial":
+        whose = "episodes are" if problem.episodes is not None else "the examples that are scored, or that choose, are"
+        raise SkipTrial(f"{first.name} is the suite's first metric and needs groups of examples; {whose} in none")
+    rest = {name: metric for name, metric in bench.metrics.items() if not needs_group(metric)}
+    return rest or {"accuracy": bench.plugins.build("metrics", "accuracy", {})}
 
 
 def _check_spaces(source: Sequence[int], target: Domain, so: str) -> None:
@@ -230,15 +269,17 @@ def _extras(strategy: Any, problem: Problem) -> Extras:
     )
 
 
-def _same_classes(trial: Trial, bench: Bench) -> bool:
-    """Whether source and target have the same classes, by name and in one order."""
+def _check_classes(trial: Trial, bench: Bench) -> None:
+    """Raise ``SkipTrial`` where source and target have other classes, by name and in one order."""
+    needs = f"{trial.strategy.label} needs the same classes in source and target"
     if trial.source is None or trial.source.name == PRETRAINED:
-        return False
+        raise SkipTrial(f"{needs}; here is no source data set")
     source, target = bench.describe(trial.source).domain, bench.describe(trial.target).domain
-    return source.label_names == target.label_names
+    if source.label_names != target.label_names:
+        raise SkipTrial(f"{needs}: {difference(source, target)}")
 
 
-def _given(trial: Trial, parts: _Parts, problem: Problem, refits: bool, same_classes: bool) -> dict[str, Pool]:
+def _given(trial: Trial, parts: _Parts, problem: Problem, refits: bool) -> dict[str, Pool]:
     """The pools that the strategy declared and may see; no others. Where it is refitted, ``target`` comes later."""
     at_hand = dict(problem.train)
     if trial.strategy.name in parts.task.references:
@@ -248,20 +289,28 @@ def _given(trial: Trial, parts: _Parts, problem: Problem, refits: bool, same_cla
         "episodes": problem.episodes,
         "class_attributes": problem.class_attributes,
         "graphs": problem.graphs,
-        "same_classes": same_classes,
     }
     offered = {*at_hand, *(name for name, kept in extras.items() if kept), *(["target"] if refits else [])}
-    if missing := sorted(needs - offered):
+    if missing := sorted(needs - offered - {"same_classes"}):  # checked before
         raise SkipTrial(
             f"{trial.strategy.label} needs {', '.join(missing)}; "
             f"the task {trial.task.label} offers {', '.join(sorted(offered)) or 'nothing'}"
         )
     wanted = needs | getattr(parts.strategy, "uses", frozenset())
-    return {name: pool for name, pool in at_hand.items() if name in wanted}
+    return {name: _without_group(pool) for name, pool in at_hand.items() if name in wanted}
+
+
+def _without_group(pool: Pool) -> Pool:
+    return pool if pool.group is None else replace(pool, group=None)
 
 
 def _scorer(
-    fitted: Any, problem: Problem, bench: Bench, conditions: Conditions, recipe: Recipe, seeds: Seeds, trial: Trial
+    fitted: Any,
+    problem: Problem,
+    metrics: Mapping[str, Metric],
+    conditions: Conditions,
+    recipe: Recipe,
+    trial: Trial,
 ) -> Any:
     """What scores the fitted strategy: on pools, or on episodes."""
     if problem.episodes is not None:
@@ -269,12 +318,12 @@ def _scorer(
             raise TrialError(
                 f"fit() returned a {type(fitted).__name__}; a strategy that needs episodes returns something to adapt"
             )
-        return EpisodeScorer(problem, fitted, bench.metrics, conditions)
+        return EpisodeScorer(problem, fitted, metrics, conditions)
     predictors = predictors_of(fitted, problem)
     main = problem.test["target" if "target" in problem.test else next(iter(problem.test))]
-    rng = seeds.generator("curve", trial.target.digest)
+    rng = Seeds(trial.seed).generator("curve", trial.target.digest)
     rows = curve_rows(len(main), recipe.curve_examples, rng)
-    return PoolScorer(problem, predictors, bench.metrics, conditions, rows)
+    return PoolScorer(problem, predictors, metrics, conditions, rows)
 
 
 def _sizes(fitted: Any, tape: Tape) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 
     from tlbench.api.data import Seeds, Shape
     from tlbench.api.types import Backbone, InputTransform, Start
+
+
+class Origin(NamedTuple):
+    """Where a backbone's weights came from, and for inputs of which shape it was made."""
+
+    start: Start
+    shape: Shape | None
 
 
 @dataclass(eq=False)
@@ -35,6 +43,8 @@ class ModelFactory:
     device: torch.device
     source_weights: Mapping[str, Tensor] | None = None
     _templates: dict[tuple[bool, Shape], nn.Module] = field(default_factory=dict)
+    origins: WeakKeyDictionary[nn.Module, Origin] = field(default_factory=WeakKeyDictionary)
+    """The backbones that were made, as long as somebody holds them, and where each came from."""
 
     @property
     def transform(self) -> InputTransform | None:
@@ -51,6 +61,8 @@ class ModelFactory:
             state = self._from_source()
             state = {k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")}
             model.load_state_dict(state)
+        brings_none = start == "weights" and self.backbone.pretrained_on is None
+        self.origins[model] = Origin("random" if brings_none else start, shape)
         return model.to(self.device)
 
     def make_classifier(self, start: Start, num_classes: int, shape: Shape | None = None) -> Classifier:
@@ -86,7 +98,9 @@ class ModelFactory:
 
     def with_backbone(self, backbone: Backbone, identity: str) -> ModelFactory:
         """The same trial with another backbone, which knows no source model."""
-        return replace(self, backbone=backbone, identity=identity, source_weights=None, _templates={})
+        return replace(
+            self, backbone=backbone, identity=identity, source_weights=None, _templates={}, origins=WeakKeyDictionary()
+        )
 
     def _template(self, *, pretrained: bool, shape: Shape | None = None) -> nn.Module:
         shape = shape or self.shape

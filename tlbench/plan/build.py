@@ -25,17 +25,26 @@ def build(
     *,
     retry_failed: bool = False,
     has_artifact: Callable[[str], bool] | None = None,
+    has_predictions: Callable[[str], bool] | None = None,
 ) -> Plan:
     """The plan of a suite; what ``records`` (by key) hold already is marked as done.
 
     ``retry_failed`` runs again what failed, ran out of memory or out of time. ``has_artifact`` says whether the
-    weights of a source model are still there. Raises ``SuiteError`` where the filters leave no trial, ``PluginError``
+    weights of a source model are still there; ``has_predictions`` whether a trial's predictions are, where they are
+    wanted. Raises ``SuiteError`` where the filters leave no trial, ``PluginError``
     where a plugin is missing that every plan needs.
     """
     trials = tuple(_trials(suite, plugins))
     if not trials:
         raise SuiteError([f"{suite.path}: 'include' and 'exclude' leave no trial"])
-    done = done_keys(trials, records or {}, suite.metrics, retry_failed=retry_failed, has_artifact=has_artifact)
+    done = done_keys(
+        trials,
+        records or {},
+        suite.metrics,
+        retry_failed=retry_failed,
+        has_artifact=has_artifact,
+        has_predictions=has_predictions,
+    )
     return Plan(suite=suite.name, trials=trials, done=done, metrics=suite.metrics)
 
 

@@ -23,12 +23,14 @@ def done_keys(
     *,
     retry_failed: bool = False,
     has_artifact: Callable[[str], bool] | None = None,
+    has_predictions: Callable[[str], bool] | None = None,
 ) -> frozenset[str]:
     """The keys of the trials that will not run again.
 
     A record counts where its trial has the same fingerprint and skip. Killed and interrupted trials, and those whose
     parent failed, run again. A source model runs again where its weights are gone and somebody still starts from
-    them; and none runs of which nobody is left to start.
+    them; and none runs of which nobody is left to start. With ``has_predictions``, a trial with a result runs again
+    where its predictions are not stored.
     """
     done: set[str] = set()
     models: list[Trial] = []
@@ -36,7 +38,9 @@ def done_keys(
     for trial in trials:
         if trial.kind == "source-model":
             models.append(trial)
-        elif records and _is_done(records.get(trial.key), trial, metrics, retry_failed):
+        elif _is_done(record := records.get(trial.key), trial, metrics, retry_failed) and (
+            has_predictions is None or record is None or record.status is not Status.OK or has_predictions(trial.key)
+        ):
             done.add(trial.key)
         else:
             needed.update(trial.parents)
@@ -57,7 +61,9 @@ def _is_done(record: Record | None, trial: Trial, metrics: Sequence[str], retry_
         return False
     if record.status is Status.OK:
         scores = record.metrics.values()
-        return not metrics or (bool(scores) and all(name in pool for pool in scores for name in metrics))
+        # metrics that do not apply, as was found out when the trial ran, and those that are no scores
+        beside = {*record.data.get("absent", {}), *record.data.get("similarity", {})}
+        return not metrics or (bool(scores) and all({*pool, *beside}.issuperset(metrics) for pool in scores))
     if record.status is Status.SKIPPED:
         return True
     return record.status in _UNLUCKY and not retry_failed

@@ -4,6 +4,7 @@
       run.json            the suite and the plan's trials, for `status` and coverage
       records/*.jsonl     one file for each writer, one line for each record, each line with its own checksum
       weights/KEY.safetensors   source models
+      predictions/KEY.npz       test scores, where asked for
       logs/KEY.log        what a trial printed
       work/KEY/           checkpoints of trials that are not finished
       leaderboard/        the reports
@@ -28,7 +29,7 @@ from tlbench.api.trials import Trial
 from tlbench.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -51,6 +52,11 @@ def to_line(record: Record) -> str:
 
 def from_line(line: str) -> Record:
     """The inverse of ``to_line``. Raises ``ValueError`` where the line is damaged or no record."""
+    return Record.from_json(json.loads(checked_body(line), parse_constant=no_number))
+
+
+def checked_body(line: str) -> str:
+    """The record's JSON in a line whose checksum is right. Raises ``ValueError``."""
     found = _HEAD.match(line)
     line = line.rstrip("\n")
     if found is None or not line.endswith("}"):
@@ -58,7 +64,24 @@ def from_line(line: str) -> Record:
     body = line[found.end() : -1]
     if _checksum(body) != found[1]:
         raise ValueError("the checksum does not match: the line was changed or damaged")
-    return Record.from_json(json.loads(body))
+    return body
+
+
+def no_number(constant: str) -> None:
+    """Refuses NaN and infinities, which Python's JSON reads and JSON does not have. Raises ``ValueError``."""
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+def last_of_each(lines: Iterable[Record]) -> dict[str, Record]:
+    """The last record of each key; an ``ok`` one is never replaced by one of the same code that is not."""
+    found: dict[str, Record] = {}
+    for record in lines:
+        before = found.get(record.key)
+        same_code = before is not None and before.trial.get("fingerprint") == record.trial.get("fingerprint")
+        if before is not None and same_code and before.status == Status.OK and record.status != Status.OK:
+            continue
+        found[record.key] = record
+    return found
 
 
 def _checksum(body: str) -> str:
@@ -103,14 +126,7 @@ class RunFolder:
 
     def records(self) -> dict[str, Record]:
         """The last record of each key; an ``ok`` one is never replaced by one that is not."""
-        found: dict[str, Record] = {}
-        for record in self.lines():
-            before = found.get(record.key)
-            same_code = before is not None and before.trial.get("fingerprint") == record.trial.get("fingerprint")
-            if before is not None and same_code and before.status == Status.OK and record.status != Status.OK:
-                continue
-            found[record.key] = record
-        return found
+        return last_of_each(self.lines())
 
     def find(self, prefix: str) -> Record:
         """The record whose key begins so. Raises ``StoreError`` where none or several do."""

@@ -105,6 +105,10 @@ class Reader:
         name = self.findings.text(place, value, "a metric's name")
         return name if name is not None and self._known("metrics", name, place, set()) else None
 
+    def scores(self, metric: str) -> bool:
+        """Whether a known metric is one of scores, and so can be the first."""
+        return callable(getattr(self._cls("metrics", metric), "score", None))
+
     def _entry(
         self, kind: str, place: Place, value: Any, *, plugins_only: bool = False
     ) -> tuple[str, dict[str, Any], str | None] | None:

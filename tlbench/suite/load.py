@@ -253,6 +253,8 @@ def _metrics(findings: Findings, reader: Reader, value: Any) -> tuple[str, ...]:
         name = reader.metric(place, item)
         if name is not None and name in names:
             findings.add(place, f"metric {name!r} is there already")
+        elif name is not None and not names and not reader.scores(name):
+            findings.add(place, f"metric {name!r} compares backbones and is no score: name a score before it")
         elif name is not None:
             names.append(name)
     return tuple(names)

@@ -93,15 +93,37 @@ def check_dataset(dataset: Any, *, data_root: Path | None = None, base: Path | N
             assert shape == domain.shape.dims, (
                 f"examples of {name} have shape {shape}, those of train {domain.shape.dims}"
             )
-            arrays += [*_parts(split), split.y]
+            arrays += [*_parts(split), split.y, *_checked_group(domain, name, again.splits[name])]
         for i, x in enumerate(arrays):
             assert not any(np.shares_memory(x, other) for other in arrays[i + 1 :]), "two splits share memory"
         # memory-mapped arrays go with the folder
         splits = {
-            n: Split(s.x if isinstance(s.x, Mapping) else np.array(s.x), np.array(s.y))
+            n: Split(
+                s.x if isinstance(s.x, Mapping) else np.array(s.x),
+                np.array(s.y),
+                None if s.group is None else np.array(s.group),
+            )
             for n, s in domain.splits.items()
         }
         return dataclasses.replace(domain, splits=splits)
+
+
+def _checked_group(domain: Domain, name: str, again: Split) -> list[Array]:
+    """The groups of a split's examples, where the data set declares any."""
+    split = domain.splits[name]
+    assert (split.group is None) == (not domain.group_names), (
+        "groups of examples go into every split, and their names into `group_names`"
+    )
+    if split.group is None:
+        return []
+    assert split.group.dtype == np.int64, f"the groups of {name} are {split.group.dtype}, expected int64"
+    assert split.group.shape == split.y.shape, f"{name} has {len(split.group)} groups and {len(split.y)} labels"
+    count = len(domain.group_names)
+    assert split.group.min() >= 0, f"the split {name} has negative groups"
+    assert split.group.max() < count, f"the split {name} has groups beyond its {count} names"
+    assert again.group is not None, f"the groups of {name} are gone at the second load"
+    assert np.array_equal(split.group, again.group), f"the groups of {name} differ between two loads"
+    return [split.group]
 
 
 def _parts(split: Split | Pool) -> list[Array]:
@@ -152,17 +174,48 @@ def _check_problem(task: Any, problem: Problem, again: Problem) -> None:
 
 
 def check_metric(metric: Any) -> None:
-    """A finite float that does not depend on the order of the examples, and prefers right scores to wrong ones."""
+    """A finite float that does not depend on the order of the examples, and prefers right scores to wrong ones.
+
+    A metric that needs ``group`` gets groups, some of which occur once, and must not mind what they are called.
+    One that compares backbones must give the same for any order of the examples, and a number for equal features.
+    """
+    if hasattr(metric, "compare"):
+        _check_comparison(metric)
+        return
     check_class(metric, "metric", "score")
+    needs: frozenset[str] = getattr(metric, "needs", frozenset())
+    assert needs in (frozenset(), frozenset({"group"})), f"a metric may need `group` and nothing else, not {needs}"
     rng = np.random.default_rng(0)
     y = np.arange(60) % 3
+    group = np.where(np.arange(60) < 2, np.arange(60), 2 + np.arange(60) // 3 % 4)
     scores = rng.normal(size=(60, 3))
-    value, order = metric.score(scores, y), rng.permutation(60)
+
+    def score(scores: Array, rows: Array, names: Array = group) -> Any:
+        return metric.score(scores, y[rows], names[rows]) if needs else metric.score(scores, y[rows])
+
+    every, order = np.arange(60), rng.permutation(60)
+    value = score(scores, every)
     assert isinstance(value, float), f"a metric returns a float, not a {type(value).__name__}"
     assert np.isfinite(value), "the metric is not finite"
-    assert np.isclose(value, metric.score(scores[order], y[order])), "the metric depends on the order of the examples"
-    right, wrong = metric.score(4 * np.eye(3)[y], y), metric.score(4 * np.eye(3)[(y + 1) % 3], y)
+    assert np.isclose(value, score(scores[order], order)), "the metric depends on the order of the examples"
+    assert np.isclose(value, score(scores, every, 1000 - 7 * group)), "the metric depends on the groups' numbers"
+    if needs:  # right in every group, or wrong in the smallest only
+        right, wrong = score(4 * np.eye(3)[y], every), score(4 * np.eye(3)[np.where(group == 0, y + 1, y) % 3], every)
+    else:
+        right, wrong = score(4 * np.eye(3)[y], every), score(4 * np.eye(3)[(y + 1) % 3], every)
     assert (right > wrong) == metric.higher_is_better, "`higher_is_better` does not fit: it prefers wrong scores"
+
+
+def _check_comparison(metric: Any) -> None:
+    check_class(metric, "metric", "compare")
+    rng = np.random.default_rng(0)
+    before, after = rng.normal(size=(2, 40, 6)).astype(np.float32)
+    order = rng.permutation(40)
+    for x, y in ((before, after), (before, before)):
+        value = metric.compare(x, y)
+        assert isinstance(value, float), f"compare() returns a float, not a {type(value).__name__}"
+        assert np.isfinite(value), "the metric is not finite"
+        assert np.isclose(value, metric.compare(x[order], y[order])), "the metric depends on the order of the examples"
 
 
 def check_executor(executor: Any) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from tlbench.api.data import Pool, Problem
+from tlbench.api.data import Problem
 from tlbench.data.pools import pool_of, refuse_whole, require_disjoint, test_of
 from tlbench.errors import SkipTrial
 
@@ -57,8 +57,8 @@ class ZeroShot:
         seen = source.num_classes
         attributes["target"] = np.concatenate([attributes["source"], attributes["target"]])
         tests = {
-            "target": Pool(test.x, np.asarray(test.y) + seen, seen + unseen),
-            "source": Pool(source.splits["test"].x, source.splits["test"].y, seen + unseen),
+            "target": replace(test, y=np.asarray(test.y) + seen, num_classes=seen + unseen),
+            "source": replace(test_of(source), num_classes=seen + unseen),
         }
         return Problem(train, tests, seen + unseen, class_attributes=attributes, harmonic=True)
 
