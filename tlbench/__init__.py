@@ -1,5 +1,6 @@
 """tlbench: transfer gain, negative transfer and throughput of transfer-learning methods, measured alike."""
 
+from tlbench.api.columns import Cell, Column, Sample
 from tlbench.api.data import (
     Domain,
     Episodes,
@@ -21,6 +22,7 @@ from tlbench.api.types import (
     Backbone,
     Batch,
     Cache,
+    Comparison,
     Context,
     Dataset,
     EpisodeBatch,
@@ -41,6 +43,7 @@ from tlbench.api.types import (
     Work,
 )
 from tlbench.errors import DataError, PluginError, SkipTrial, SuiteError, TlbenchError, TrialError
+from tlbench.notebook import load
 
 __version__ = "0.1.0"
 
@@ -50,7 +53,10 @@ __all__ = [
     "Backbone",
     "Batch",
     "Cache",
+    "Cell",
     "Choice",
+    "Column",
+    "Comparison",
     "Context",
     "DataError",
     "Dataset",
@@ -72,6 +78,7 @@ __all__ = [
     "Recipe",
     "Record",
     "Reporter",
+    "Sample",
     "Seeds",
     "Shape",
     "SkipTrial",
@@ -92,4 +99,5 @@ __all__ = [
     "Work",
     "__version__",
     "hookimpl",
+    "load",
 ]

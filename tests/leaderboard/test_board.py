@@ -60,15 +60,30 @@ def test_rows_stand_in_the_order_of_their_gain_and_the_reference_where_its_score
     assert row(board, "scratch").cells["gain"].text == "reference"
 
 
-def test_the_interval_of_a_gain_is_that_of_a_plain_two_stage_bootstrap(make: SimpleNamespace) -> None:
+def test_the_interval_of_a_gain_is_that_of_two_crossed_factors(make: SimpleNamespace) -> None:
+    # A 2 x 2 grid of means, sources down and targets across: mean squares of a two-way analysis of variance.
+    grid = MIXED.mean(axis=1).reshape(2, 2)
+    mean, rows, columns = grid.mean(), grid.mean(axis=1), grid.mean(axis=0)
+    of_sources, of_targets = 2 * ((rows - mean) ** 2).sum(), 2 * ((columns - mean) ** 2).sum()
+    of_pairs = ((grid - rows[:, None] - columns + mean) ** 2).sum()
+    parts = np.array([of_sources, of_targets, of_pairs]) / 4
+    variance = max(parts[0] + parts[1] - parts[2], parts[0], parts[1])
+    freedom = max(variance**2 / (parts**2).sum(), 1.0)  # each part has one degree of freedom
+    half = stats.t.ppf(0.975, min(freedom, 1.0)) * variance**0.5
     cell = row(build(make.small_board()), "mixed").cells["gain"]
-    rng = random.Random(1)
-    means = []
-    for _ in range(20_000):
-        drawn = [MIXED[rng.randrange(4)] for _ in range(4)]
-        means.append(sum(pair[rng.randrange(3)] for pair in drawn for _ in range(3)) / 12)
-    low, high = np.quantile(means, [0.025, 0.975])
-    assert (cell.low, cell.high) == pytest.approx((low, high), abs=0.008)
+    assert (cell.low, cell.high) == pytest.approx((mean - half, mean + half))
+
+
+def test_the_interval_on_these_pairs_is_of_the_trainings_that_they_share(make: SimpleNamespace) -> None:
+    noise = (MIXED - MIXED.mean(axis=1, keepdims=True)).reshape(2, 2, 3) / 12  # sources, targets, seeds
+    by_target, by_source = (1.5 * (noise.sum(axis=a) ** 2).sum() for a in (0, 1))  # 3 / (3 - 1) seeds
+    alone = 1.5 * (noise**2).sum()
+    variance = max(by_target + by_source - alone, by_target, by_source)
+    freedom = variance**2 / (by_target**2 / 4 + by_source**2 / 4 + alone**2 / 8)  # 2 x (3 - 1), and 4 x (3 - 1)
+    half = stats.t.ppf(0.975, min(max(freedom, 4), 8)) * variance**0.5
+    cell = row(build(make.small_board()), "mixed").cells["gain_here"]
+    assert (cell.low, cell.high) == pytest.approx((MIXED.mean() - half, MIXED.mean() + half))
+    assert cell.text == f"±{100 * half:.1f}"
 
 
 def test_each_pair_has_the_interval_and_verdict_of_its_own_t_test(make: SimpleNamespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from markdown_it import MarkdownIt
 
 from tlbench.leaderboard import text
 
@@ -40,6 +41,34 @@ def test_markdown_names_cannot_end_a_cell_or_begin_anything() -> None:
     assert text.markdown("a\\|b") == "a\\\\\\|b"
     assert "://" not in text.markdown("see https://example.org")
     assert "@" not in text.markdown("me@example.org")
+
+
+@pytest.mark.parametrize(
+    "name", ["- a", "+ a", "* a", "1. a", "12) a", "---", "===", "# a", "> a", "-", "    a", "<b>"]
+)
+def test_a_markdown_name_at_the_start_of_a_line_is_text(name: str) -> None:
+    kinds = [token.type for token in MarkdownIt("commonmark").parse(f"- {text.markdown(name)}")]
+    assert kinds == ["bullet_list_open", "list_item_open", "paragraph_open", "inline", "paragraph_close",
+                     "list_item_close", "bullet_list_close"]  # fmt: skip
+
+
+def test_dates_and_numbers_stay_as_they_are_in_markdown() -> None:
+    assert [text.markdown(t) for t in ("2026-03-01", "1.5", "−3", "l2-sp")] == ["2026-03-01", "1.5", "−3", "l2-sp"]
+
+
+def test_a_long_name_keeps_its_ends() -> None:
+    shown = text.bounded("a" * 500 + "z" * 500, 21)
+    assert (len(shown), shown[:3], shown[-3:], shown.count("…")) == (21, "aaa", "zzz", 1)
+    assert text.bounded("short") == "short"
+
+
+def test_accents_do_not_pile_up_over_other_lines() -> None:
+    assert text.clean("e\u0301") == "e\u0301"
+    assert text.clean("e" + "\u0301" * 50).count("\u0301") <= 4
+
+
+def test_html_cannot_leave_a_text_or_an_attribute() -> None:
+    assert text.html("<a href='x\">&") == "&lt;a href=&#x27;x&quot;&gt;&amp;"
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", " =1", "|cmd"])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from tlbench.errors import TlbenchError
 from tlbench.leaderboard import Leaderboard, build
 from tlbench.leaderboard.layout import parts, shorten
 from tlbench.leaderboard.terminal import board_renderables
@@ -199,3 +200,86 @@ def test_names_are_not_taken_for_markup_or_escapes(make: SimpleNamespace) -> Non
 
 def test_an_empty_board_says_so() -> None:
     assert "No trials" in render(build([]), 80)
+
+
+def many(make: SimpleNamespace, groups: int) -> Leaderboard:
+    """Tasks of which every one has a strategy that gains more and more, and one that loses."""
+    records = []
+    for g in range(groups):
+        task = f"task-{g:02d}"
+        records += [make.reference(t, s, 0.5, task=task) for t in "cd" for s in range(3)]
+        records += [
+            make.record(make.trial(name, "a", t, s, task=task), 0.5 + gain + 0.001 * s)
+            for name, gain in (("up", 0.02 * (g + 1)), ("down", -0.1))
+            for t in "cd"
+            for s in range(3)
+        ]
+    return build(records)
+
+
+def rendered(board: Leaderboard, width: int, group: str | None = None) -> str:
+    out = io.StringIO()
+    for renderable in board_renderables(board, width, group=group):
+        Console(file=out, width=width).print(renderable)
+    return out.getvalue()
+
+
+def test_of_many_groups_the_overview_stands_for_the_tables(make: SimpleNamespace) -> None:
+    text = rendered(many(make, 9), 80)
+    assert len(text.splitlines()) < 30
+    for g in range(9):
+        line = next(line for line in text.splitlines() if line.startswith(f"task-{g:02d}"))
+        assert "up*" in line  # clear of the other
+        assert f"+{2 * (g + 1)}.1 [" in line
+        assert "1▲  1▼  0·" in line
+        assert line.endswith("2/2")
+    assert "--group TEXT" in text
+    assert "score" not in text
+
+
+@pytest.mark.parametrize("asked", ["task-03", "TASK-03"])
+def test_one_group_is_shown_in_full_where_it_is_asked_for(make: SimpleNamespace, asked: str) -> None:
+    text = rendered(many(make, 9), 80, asked)
+    assert "task-03 · small" in text
+    assert "task-04" not in text
+    assert "overview" not in text
+    assert all(word in text for word in ("score", "worst pair", "gain by source"))
+    assert rendered(many(make, 9), 80, "").count("gain by source") == 9
+
+
+def test_few_groups_have_their_tables_below_the_overview(make: SimpleNamespace) -> None:
+    three, two = rendered(many(make, 3), 100), rendered(many(make, 2), 100)
+    assert three.startswith("overview")
+    assert three.count("gain by source") == 3
+    assert "overview" not in two
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140])
+def test_the_overview_fits_whatever_the_names(make: SimpleNamespace, width: int) -> None:
+    records = []
+    for g in range(8):
+        task, strategy = f"task-{g}(" + "parameter=12345, " * 5 + ")", "strategy-" * 6
+        records += [make.reference("c", s, 0.5, task=task) for s in range(3)]
+        records += [make.record(make.trial(strategy, "a", "c", s, task=task), 0.6 + 0.001 * s) for s in range(3)]
+    text = rendered(build(records), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "+10.1" in text
+
+
+def test_an_unknown_group_is_answered_with_those_there_are(board: Leaderboard) -> None:
+    with pytest.raises(TlbenchError, match=r"no task and backbone has 'zero'.*There are: fine-tuning 10 · small"):
+        board_renderables(board, 80, group="zero")
+
+
+def test_four_sources_and_targets_of_two_strategies_stand_side_by_side_at_eighty_columns(make: SimpleNamespace) -> None:
+    domains = ["art_painting", "cartoon", "photo", "sketch"]
+    records = [make.reference(t, s, 0.5) for t in domains for s in range(2)]
+    records += [
+        make.record(make.trial(m, a, t, s), 0.6 + s / 100)
+        for m in ("dann", "coral") for a in domains for t in domains if a != t for s in range(2)
+    ]  # fmt: skip
+    text = rendered(build(records), 80).partition("gain by source")[2]
+    assert text.splitlines()[1].split() == ["dann", "coral"] or text.splitlines()[1].split() == ["coral", "dann"]
+    line = next(line for line in text.splitlines() if line.startswith("photo"))
+    assert line.count("▲") + line.count("·") == 6
+    assert line.count("–") == 2

@@ -74,8 +74,8 @@ def drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def show_board(board: Any, console: Console) -> None:
+def show_board(board: Any, console: Console, group: str | None = None) -> None:
     from tlbench.leaderboard.terminal import board_renderables
 
-    for part in board_renderables(board, console.width):
+    for part in board_renderables(board, console.width, group=group):
         console.print(part)

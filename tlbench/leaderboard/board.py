@@ -18,6 +18,8 @@ from tlbench.leaderboard.pairing import Pairing, pair
 from tlbench.leaderboard.rows import assemble, in_points
 from tlbench.leaderboard.selection import grouped, select
 from tlbench.leaderboard.table import Table, columnar
+from tlbench.leaderboard.text import clean
+from tlbench.leaderboard.tuning import tune
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 
     from tlbench.api.records import Record
     from tlbench.api.trials import Trial
+
+
+WHERE_THERE_IS_ONE = frozenset({"gain_here", "gap_closed", "controlled", "mean_rank", "retention", "pareto"})
+"""Columns that are left out of a board on which no row has a value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,23 +100,34 @@ def build(
     metric: str | None = None,
     common: bool = True,
     higher_is_better: bool = True,
+    columns: Sequence[Column] = (),
+    tuned: bool = False,
 ) -> Leaderboard:
     """The leaderboard of these records.
 
     ``planned`` are the trials of the run, so that those without a record count as missing. ``metric`` defaults to the
     suite's first. ``common=False`` lets every row be averaged over all that it has, comparable or not (and says so).
+    ``columns`` are those of plugins, beside the board's own. ``tuned=True`` makes one row of a strategy's parameter
+    sets where validation examples can choose among them, as in ``tuning.tune``.
     """
-    return from_table(columnar(records, planned or (), metric, higher_is_better), common=common)
+    table = columnar(records, planned or (), metric, higher_is_better)
+    return from_table(table, common=common, columns=columns, tuned=tuned)
 
 
-def from_table(table: Table, *, common: bool = True) -> Leaderboard:
-    """The leaderboard of a table."""
+def from_table(
+    table: Table, *, common: bool = True, columns: Sequence[Column] = (), tuned: bool = False
+) -> Leaderboard:
+    """The leaderboard of a table; arguments as of ``build``."""
+    table, about_tuning = tune(table) if tuned else (table, ())
     pairing = pair(table)
     selected = [select(table, pairing, members, common) for members in grouped(table)]
-    groups = assemble(table, pairing, selected)
+    every = (*COLUMNS, *columns)
+    groups = assemble(table, pairing, selected, every)
     points = in_points(table, pairing)
     several = len({code for s in selected for code in table.codes["recipe"][s.members].tolist()}) > 1
-    dull = {"gap_closed"} if not any(r.cells["gap_closed"].value is not None for g in groups for r in g.rows) else set()
-    columns = tuple(c for c in COLUMNS if c.key not in dull and (several or c.key != "recipe"))
-    said = notes(table, pairing, groups, common=common)
-    return Leaderboard(table.metric, points, columns, groups, said, table, pairing)
+    rows = [row for group in groups for row in group.rows]
+    dull = {key for key in WHERE_THERE_IS_ONE if not any(row.cells[key].value is not None for row in rows)}
+    shown = tuple(c for c in every if c.key not in dull and (several or c.key != "recipe"))
+    said = notes(table, pairing, groups, common=common, plugins=columns)
+    said = (*said, *(Note("tuned", clean(text)) for text in about_tuning))
+    return Leaderboard(table.metric, points, shown, groups, said, table, pairing)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlbench.errors import StoreError
 from tlbench.leaderboard import text
-from tlbench.leaderboard.layout import MARKS, SECTIONS, VERDICTS, Shown, chosen_rows, shown_columns
+from tlbench.leaderboard.layout import ELSEWHERE, MARKS, SECTIONS, VERDICTS, Shown, chosen_rows, shown_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,17 +45,18 @@ def write_text(path: Path, content: str) -> Path:
     return write(path, lambda part: part.write_text(content, encoding="utf-8"))
 
 
-MARKED = "▲ helps, ▼ hurts: the 95 % interval over the seeds of a pair lies on one side of zero; · undecided; \
-– no such pair; ✗ no result."
+MARKED = "In bold: gains whose whole interval is above zero. ▲ helps, ▼ hurts: the 95 % interval over the seeds of a \
+pair lies on one side of zero; · undecided; – no such pair; ✗ no result."
 MARKDOWN: Mapping[str, tuple[str, ...]] = {
     "": (
-        *("selection", "score", "gain", "gap_closed", VERDICTS, "negative_rate"),
+        *("selection", "score", "gain", "gain_here", "gap_closed", VERDICTS, "negative_rate"),
         *("training_rate", "inference_rate", "coverage"),
     ),
     "Negative transfer and learning curve": (
-        *("depth", "worst_pair", "below_zero", "relative"),
+        *("depth", "worst_pair", "below_zero", "relative", "retention"),
         *SECTIONS["learning curve"],
     ),
+    "Ranks": (*SECTIONS["ranks"], "controlled"),
     "Cost": ("training_rate", *SECTIONS["cost"]),
 }
 
@@ -74,7 +75,7 @@ def to_markdown(board: Leaderboard) -> str:
         compared = f"{group.pairs_compared} of {group.pairs_planned} pairs"
         lines += ["", f"## {text.markdown(group.title)}", ""]
         lines += [f"Ordered by transfer {against or 'gain, '}on {compared}."]
-        for title, keys in MARKDOWN.items():
+        for title, keys in (*MARKDOWN.items(), ("More", _others(board))):
             table = _rows(board, group, keys)
             if table:
                 lines += ["", *([f"### {title}", ""] if title else []), *table]
@@ -100,6 +101,12 @@ def to_markdown(board: Leaderboard) -> str:
         [[c.title, c.unit, text.markdown(c.doc)] for c in board.columns if c.key not in {"recipe", "backbone", "task"}],
     )
     return "\n".join(lines) + "\n"
+
+
+def _others(board: Leaderboard) -> list[str]:
+    """Columns that have no table of their own: those of plugins."""
+    placed = {"strategy", "selection", *ELSEWHERE, *(key for keys in MARKDOWN.values() for key in keys)}
+    return [c.key for c in board.columns if c.key not in placed]
 
 
 def _table(head: Sequence[str], right: Sequence[bool], body: Sequence[Sequence[str]]) -> list[str]:

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tlbench.errors import TlbenchError
 from tlbench.leaderboard import text
 from tlbench.leaderboard.columns import Cell
 
@@ -22,13 +23,27 @@ if TYPE_CHECKING:
 VERDICTS, NEGATIVE = "verdicts", "negative"
 """Columns of people's tables alone: three counts in one cell, and the rate of negative transfer without interval."""
 
-MAIN = ("strategy", "selection", "score", "gain", VERDICTS, NEGATIVE, "training_rate", "inference_rate", "coverage")
+MAIN = (
+    "strategy",
+    "selection",
+    "score",
+    "gain",
+    "gain_here",
+    VERDICTS,
+    NEGATIVE,
+    "training_rate",
+    "inference_rate",
+    "coverage",
+)
 SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "ranks": ("mean_rank", "iqm"),
     "negative transfer": ("negative_rate", "depth", "worst_pair", "below_zero"),
     "learning curve": ("jump_start", "speed_up", "asymptote", "area_ratio"),
-    "gain": ("gap_closed", "relative"),
-    "cost": ("inference_rate", "memory", "time", "cost", "cost_alone"),
+    "gain": ("gain_here", "gap_closed", "controlled", "relative", "retention"),
+    "cost": ("inference_rate", "memory", "time", "cost", "cost_alone", "pareto"),
 }
+ELSEWHERE = frozenset({"helps", "hurts", "undecided", "recipe", "backbone", "task"})
+"""Columns that people read in another place: in one cell of three counts, or in the title."""
 MARKS: Mapping[str, str] = {"helps": "▲", "hurts": "▼", "undecided": "·"}
 LEGEND = "▲ helps   ▼ hurts   · undecided   – no such pair   ✗ no result"
 GAP = 2
@@ -63,25 +78,38 @@ class Part:
     columns: tuple[Shown, ...]
 
 
-def parts(board: Leaderboard, group: Group, width: int, narrowest: int = 14) -> list[Part]:
+def groups_named(board: Leaderboard, part: str | None) -> tuple[Group, ...]:
+    """The groups whose title has this in it, in capitals or not; raises ``TlbenchError`` where there is none."""
+    groups = tuple(g for g in board.groups if part is None or part.casefold() in g.title.casefold())
+    if not groups and part is not None:
+        titles = "; ".join(text.clean(g.title) for g in board.groups)
+        raise TlbenchError(f"no task and backbone has {part!r} in its title. There are: {titles}")
+    return groups
+
+
+def parts(board: Leaderboard, group: Group, width: int) -> list[Part]:
     """The tables of a group: as few of this width as its columns need."""
     if not group.rows:
         return []
+    narrowest = 14 if width < 96 else 22
     names = max(map(_cells, (r.label for r in group.rows)), default=0)
     left, below = (width - max(len("strategy"), min(names, n)) for n in (narrowest, narrowest + 10))
     rules = {r.selection for r in group.rows}
     main = [k for k in MAIN[1:] if k != "selection" or len(rules) > 1]
     short = _short_pairs(group)
-    columns = _columns(board, group.rows, {*main, *(k for keys in SECTIONS.values() for k in keys)}, short)
+    sections = {**SECTIONS, "more": _others(board)}
+    columns = _columns(board, group.rows, {*main, *(k for keys in sections.values() for k in keys)}, short)
     main = [k for k in main if k in columns]
-    if "inference_rate" in main and _need(columns, main) > left:
-        main.remove("inference_rate")
-    rest = {title: [k for k in keys if k in columns and k not in main] for title, keys in SECTIONS.items()}
+    for key in ("inference_rate", "gain_here"):
+        if key in main and _need(columns, main) > left:
+            main.remove(key)
+    rest = {title: [k for k in keys if k in columns and k not in main] for title, keys in sections.items()}
     for wide in ("gap_closed", "negative_rate"):  # the first table takes these two where it can
         home = next(title for title, keys in SECTIONS.items() if wide in keys)
         wider = [wide if k == NEGATIVE and wide == "negative_rate" else k for k in main]
         if wide not in wider:
-            wider.insert(wider.index("gain") + 1 if "gain" in wider else 0, wide)
+            before = [k for k in ("gain", "gain_here") if k in wider]
+            wider.insert(wider.index(before[-1]) + 1 if before else 0, wide)
         if wide in rest[home] and _need(columns, wider) <= left:
             main = wider
             rest[home].remove(wide)
@@ -105,6 +133,12 @@ def parts(board: Leaderboard, group: Group, width: int, narrowest: int = 14) -> 
         out.append(Part(title, tuple(rows), (Shown("strategy", "strategy", False, cells, labels),
                                              *(shown[k] for k in keys))))  # fmt: skip
     return out
+
+
+def _others(board: Leaderboard) -> tuple[str, ...]:
+    """Columns that have no section: those of plugins."""
+    placed = {*MAIN, *ELSEWHERE, *(k for keys in SECTIONS.values() for k in keys)}
+    return tuple(c.key for c in board.columns if c.key not in placed)
 
 
 def _blocks(columns: Mapping[str, Shown], keys: Sequence[str], left: int) -> list[list[str]]:
@@ -210,14 +244,24 @@ def _aligned(key: str, cells: Sequence[Cell]) -> tuple[str, ...]:
         wide = [max((len(n[i]) for n in counts if n), default=0) for i in range(3)]
         lines = [" ".join(n.rjust(w) for n, w in zip(its, wide, strict=False)) or text.NONE for its in counts]
     else:
-        split = [c.text.partition(" [") for c in cells]
-        values = max((_cells(value) for value, bracket, _ in split if bracket), default=0)
-        lows = max((_cells(rest.partition(", ")[0]) for _, bracket, rest in split if bracket), default=0)
-        highs = max((_cells(rest.partition(", ")[2]) for _, bracket, rest in split if bracket), default=0)
-        lines = []
-        for value, bracket, rest in split:
-            low, _, high = rest.partition(", ")
-            lines.append(value.rjust(values) + (f" [{low.rjust(lows)}, {high.rjust(highs)}" if bracket else ""))
+        return aligned_intervals(cells)
+    widest = max(map(_cells, lines), default=0)
+    return tuple(line.ljust(widest) for line in lines)
+
+
+def aligned_intervals(cells: Sequence[Cell]) -> tuple[str, ...]:
+    """Values under values and the ends of intervals under each other, all of one width."""
+    split = [c.text.partition(" [") for c in cells]
+    numbers = [c.value is not None for c in cells]
+    values = max((_cells(value) for (value, *_), there in zip(split, numbers, strict=True) if there), default=0)
+    lows = max((_cells(rest.partition(", ")[0]) for _, bracket, rest in split if bracket), default=0)
+    highs = max((_cells(rest.partition(", ")[2]) for _, bracket, rest in split if bracket), default=0)
+    lines = []
+    for (value, bracket, rest), there in zip(split, numbers, strict=True):
+        low, _, high = rest.partition(", ")
+        lines.append(
+            value.rjust(values if there else 0) + (f" [{low.rjust(lows)}, {high.rjust(highs)}" if bracket else "")
+        )
     widest = max(map(_cells, lines), default=0)
     return tuple(line.ljust(widest) for line in lines)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tlbench.leaderboard.cells import NO_CELLS, Cells
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -58,6 +60,8 @@ class Group:
     """The reference that gains are measured against."""
     inapplicable: Mapping[str, str] = field(default_factory=dict)
     """Strategies that the task does not suit, and why: all their trials were skipped, and they have no row."""
+    cells: Cells = NO_CELLS
+    """The scores of ``rows`` on the pairs and seeds that all of them have; NaN throughout for one without a result."""
 
     @property
     def title(self) -> str:

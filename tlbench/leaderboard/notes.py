@@ -8,23 +8,28 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from tlbench.leaderboard.columns import FAILED
 from tlbench.leaderboard.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence, Set
 
-    from tlbench.leaderboard.model import Group
+    from tlbench.api.columns import Column
+    from tlbench.leaderboard.model import Group, Row
     from tlbench.leaderboard.pairing import Pairing
     from tlbench.leaderboard.table import Table
 
 WORDS = {"oom": "out of memory", "parent_failed": "without the source model they start from"}
 NAMES = 8
+FEW = 5
+"""From fewer sources or targets the interval over them is wide."""
 REASONS = 10
 """So many different reasons are listed; the rest are counted."""
 
 
 class Note(NamedTuple):
-    """``kind``: empty, pairs, missing, failed, skipped, unpaired, unscored, seeds, rough, oracle or devices.
+    """``kind``: empty, pairs, missing, failed, skipped, unpaired, unscored, seeds, rough, oracle, devices, overlap,
+    tuned or column.
 
     ``text`` is safe to show: names in it are clean.
     """
@@ -33,7 +38,9 @@ class Note(NamedTuple):
     text: str
 
 
-def notes(table: Table, pairing: Pairing, groups: Sequence[Group], common: bool) -> tuple[Note, ...]:
+def notes(
+    table: Table, pairing: Pairing, groups: Sequence[Group], common: bool, plugins: Sequence[Column] = ()
+) -> tuple[Note, ...]:
     """All notes of a board."""
     said: list[Note] = []
     if not groups:
@@ -51,6 +58,11 @@ def notes(table: Table, pairing: Pairing, groups: Sequence[Group], common: bool)
     if several:
         used = clean(", ".join(name for name in table.devices))
         said.append(Note("devices", f"Several devices ({used}): rates stand apart for each and are not ranked."))
+    said += _overlaps(table)
+    for column in plugins:
+        failed = [m.removeprefix(FAILED) for r in rows if (m := r.cells[column.key].mark).startswith(FAILED)]
+        if failed:
+            said.append(Note("column", f"The column {clean(column.title)} failed in {len(failed)} rows: {failed[0]}"))
     return tuple(said)
 
 
@@ -156,12 +168,39 @@ def _precision(groups: Sequence[Group]) -> list[Note]:
         said.append(Note("seeds", f"One seed gives no interval and no verdict{whose}."))
     elif rows and any((row.pairs.seeds == 1).any() for row in rows):
         said.append(Note("seeds", "Pairs with one seed have no verdict and stay undecided."))
-    few = [n for row in rows if row not in single and any(row.pairs.source) and 1 < (n := int(row.compared.sum())) < 5]
+    few = [n for row in rows if row not in single and int(row.compared.sum()) > 1 for n in _levels(row) if n < FEW]
     if few:
         said.append(
-            Note("rough", f"Intervals over fewer than five pairs (here {min(few)}) are rough, and rather too narrow.")
+            Note(
+                "rough",
+                f"The interval of a gain says what to expect on other sources and targets like these. From only "
+                f"{min(few)} of a kind it cannot say much and is wide; ± here is of these pairs alone, under other "
+                "seeds.",
+            )
         )
     return said
+
+
+def _levels(row: Row) -> tuple[int, ...]:
+    """How many sources (where there are several) and targets a row was compared on."""
+    on = [k for k, counts in enumerate(row.compared.tolist()) if counts]
+    levels = ({row.pairs.source[k] for k in on}, {row.pairs.target[k] for k in on})
+    return tuple(len(names) for names in levels if len(names) > 1)
+
+
+def _overlaps(table: Table) -> list[Note]:
+    """What backbones were pre-trained on and the board is about: told, and nothing is left out for it."""
+    told: dict[tuple[str, str, str], list[str]] = {}
+    for o in table.overlaps:
+        told.setdefault((o.backbone, o.pretrained_on, o.shared), []).append(f"{o.role} {o.data}")
+    return [
+        Note(
+            "overlap",
+            f"The backbone {clean(backbone)} was pre-trained on {clean(pretrained)}, which shares {clean(shared)} with "
+            f"{_names(data)}: scores there may come from examples that it has already seen.",
+        )
+        for (backbone, pretrained, shared), data in told.items()
+    ]
 
 
 def _names(labels: Sequence[str]) -> str:

@@ -21,6 +21,9 @@ Bools: TypeAlias = NDArray[np.bool_]
 FLOOR, CEILING = "source-only", "target-oracle"
 """The reference strategies of adaptation between which a gap is closed."""
 
+BLIND = ("majority", "chance")
+"""The references that guess blindly; with ``CEILING``, the maximal supervision, the controls of Atanov et al. 2022."""
+
 
 @dataclass(frozen=True, eq=False)
 class Pairing:
@@ -28,7 +31,8 @@ class Pairing:
 
     ``wanted`` is the place of the reference's label, or -1 for a reference itself, and for a ceiling that has no source
     while its reference has one.
-    ``reference``, ``floor`` and ``ceiling`` are places in the table of trials that are ok.
+    ``reference``, ``floor``, ``ceiling``, ``blind`` and ``maximal`` are places in the table of trials that are ok. The
+    last two are of the same task where it has them, else of another on the same target, scored on as many examples.
     """
 
     ok: Bools
@@ -38,6 +42,8 @@ class Pairing:
     curve: CurveGains
     floor: Ints
     ceiling: Ints
+    blind: Ints
+    maximal: Ints
 
 
 def pair(table: Table) -> Pairing:
@@ -52,10 +58,20 @@ def pair(table: Table) -> Pairing:
     shared = [codes["target"], codes["task"], codes["backbone"], codes["recipe"], seeds]
 
     wanted = _match(table, ok, shared, have=table.name, want=table.wanted)
-    names = np.array([(FLOOR, CEILING).index(n) if n in (FLOOR, CEILING) else -1 for n in axes["strategy"].names])
+    controls = (FLOOR, CEILING, *BLIND)
+    names = np.array([controls.index(n) if n in controls else -1 for n in axes["strategy"].names])
     have = names[codes["strategy"]] if len(table) else codes["strategy"]
-    floor = _match(table, ok, shared, have=have, want=np.zeros(len(table), dtype=np.int64))
-    ceiling = _match(table, ok, shared, have=have, want=np.ones(len(table), dtype=np.int64))
+
+    by_task = np.argsort(np.argsort(axes["task"].labels))[codes["task"]] if len(table) else codes["task"]
+
+    def control(which: int, among: list[Ints] = shared) -> Ints:
+        return _match(table, ok, among, have=have, want=np.full(len(table), which, dtype=np.int64), first=by_task)
+
+    floor, ceiling = control(0), control(1)
+    size = np.unique(np.nan_to_num(table.numbers["step"]), return_inverse=True)[1].astype(np.int64)
+    anywhere = [size, *shared[:1], *shared[2:]]  # whatever the task
+    maximal = _first_of([ceiling, control(1, anywhere)])
+    blind = _first_of([control(k, among) for among in (shared, anywhere) for k in (2, 3)])
 
     if len(table):
         measured_alone = (have == 1) & (codes["source"] < 0) & (wanted < 0)
@@ -70,7 +86,15 @@ def pair(table: Table) -> Pairing:
     if len(rows) and scores.shape[1]:
         for whole, part in zip(out, curve_gains(steps[rows], scores[rows], steps[refs], scores[refs]), strict=True):
             whole[rows] = part
-    return Pairing(ok, effective, np.where(paired, wanted, -1), gain, CurveGains(*out), floor, ceiling)
+    return Pairing(ok, effective, np.where(paired, wanted, -1), gain, CurveGains(*out), floor, ceiling, blind, maximal)
+
+
+def _first_of(places: list[Ints]) -> Ints:
+    """For each trial the first place that there is, else -1."""
+    found = places[0]
+    for other in places[1:]:
+        found = np.where(found >= 0, found, other)
+    return found
 
 
 def joint(columns: list[Ints]) -> Ints:
@@ -84,8 +108,11 @@ def joint(columns: list[Ints]) -> Ints:
     return code
 
 
-def _match(table: Table, ok: Bools, shared: list[Ints], have: Ints, want: Ints) -> Ints:
-    """For each trial the ok trial that *has* what it *wants* and agrees on ``shared``; -1 where there is none."""
+def _match(table: Table, ok: Bools, shared: list[Ints], have: Ints, want: Ints, first: Ints | None = None) -> Ints:
+    """For each trial the ok trial that *has* what it *wants* and agrees on ``shared``; -1 where there is none.
+
+    Of several that of the least ``first`` is taken.
+    """
     n = len(table)
     found = np.full(n, -1, dtype=np.int64)
     if not n:
@@ -93,6 +120,8 @@ def _match(table: Table, ok: Bools, shared: list[Ints], have: Ints, want: Ints) 
     source = table.codes["source"]
     none = np.full(n, -1, dtype=np.int64)
     candidates = np.flatnonzero(ok & (have >= 0))
+    if first is not None:
+        candidates = candidates[np.argsort(first[candidates], kind="stable")]
     asking = np.flatnonzero(want >= 0)
     if not len(candidates) or not len(asking):
         return found

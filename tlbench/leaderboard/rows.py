@@ -6,19 +6,25 @@ Dimension key:  N trials  Q pairs
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlbench.leaderboard.columns import COLUMNS, Pairs, Sample
+from tlbench.api.columns import Pairs, Sample, Standing
+from tlbench.leaderboard.cells import domains, shared_cells
+from tlbench.leaderboard.columns import filled
+from tlbench.leaderboard.estimates import Block, estimates, gap, ranges
 from tlbench.leaderboard.model import Group, Row
-from tlbench.leaderboard.pairing import CEILING, FLOOR, Pairing, joint
-from tlbench.leaderboard.resampling import Block, bootstrap, gap, ranges
+from tlbench.leaderboard.pairing import BLIND, CEILING, FLOOR, Pairing, joint
+from tlbench.leaderboard.standing import standings
 from tlbench.leaderboard.statistics import Estimate, Floats, Ints, student_intervals, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tlbench.api.columns import Column
+    from tlbench.leaderboard.cells import Cells
     from tlbench.leaderboard.selection import Selection
     from tlbench.leaderboard.table import Table
 
@@ -28,8 +34,10 @@ def in_points(table: Table, pairing: Pairing) -> bool:
     return table.higher_is_better and bool(((score >= 0) & (score <= 1)).all())
 
 
-def assemble(table: Table, pairing: Pairing, selected: Sequence[Selection]) -> tuple[Group, ...]:
-    """Pairs of all rows by array work over the whole board, the bootstrap by layout, then the cells."""
+def assemble(
+    table: Table, pairing: Pairing, selected: Sequence[Selection], columns: Sequence[Column]
+) -> tuple[Group, ...]:
+    """Pairs of all rows by array work over the whole board, the estimates by layout, then the cells."""
     if not selected:
         return ()
     offsets = np.concatenate(([0], np.cumsum([len(s.first) for s in selected])))
@@ -60,7 +68,10 @@ def assemble(table: Table, pairing: Pairing, selected: Sequence[Selection]) -> t
     counts = touched[kept]
     pair_weight = np.bincount(at, weight[used], minlength=len(kept)) / n
 
-    floor_gain, whole_gap = gap(table, pairing, trials)
+    domain = domains(table)
+    score = table.numbers["score"]
+    floor_gain, whole_gap = gap(score, pairing.floor, pairing.ceiling, trials)
+    over_blind, possible = gap(score, pairing.blind, pairing.maximal, trials)
     edges = np.searchsorted(its_row, np.arange(offsets[-1] + 1))
     cell_edges = np.concatenate(([0], np.cumsum(n)))
     blocks: list[Block] = []
@@ -70,20 +81,36 @@ def assemble(table: Table, pairing: Pairing, selected: Sequence[Selection]) -> t
         cells = ranges(cell_edges[inside], n[inside])
         blocks.append(
             Block(
-                units, inside, cells, n[inside], pair_weight[inside], gain[cells], floor_gain[cells], whole_gap[cells]
+                units,
+                inside,
+                cells,
+                n[inside],
+                pair_weight[inside],
+                domain["source"][its_source[inside]],
+                domain["target"][its_target[inside]],
+                table.seed[trials[cells]],
+                gain[cells],
+                floor_gain[cells],
+                whole_gap[cells],
+                over_blind[cells],
+                possible[cells],
             )
         )
-    gains, gaps = bootstrap(blocks, step, mean, low, high)
+    points = in_points(table, pairing)
+    found = estimates(blocks, step, bound=1.0 if points else math.inf)
+    names = [table.axes["strategy"].names[table.codes["strategy"][i]] for s in selected for i in s.first]
+    gaps = [f.gap for f in found]
     _ends_of_the_gap(table, selected, gaps)
 
     member_rows = np.argsort(row, kind="stable")
     member_edges = np.searchsorted(row[member_rows], np.arange(offsets[-1] + 1))
-    points = in_points(table, pairing)
     sources, targets = table.axes["source"].labels, table.axes["target"].labels
     several = len(set(table.codes["recipe"][members].tolist())) > 1
     groups = []
     for s, offset in zip(selected, offsets, strict=False):
-        rows = []
+        samples: list[Sample] = []
+        measured: list[Pairs] = []
+        planned_pairs: list[frozenset[tuple[str, str]]] = []
         for i in range(len(s.first)):
             r = int(offset) + i
             block, mine = blocks[r], member_rows[member_edges[r] : member_edges[r + 1]]
@@ -99,39 +126,55 @@ def assemble(table: Table, pairing: Pairing, selected: Sequence[Selection]) -> t
                     tuple(str(v) for v in judged[units]),
                 )
 
-            labels = _labels(table, int(s.first[i]), several)
-            its_trials = trials[block.cells]
-            sample = Sample(
-                labels=labels,
-                reference=bool(s.reference[i]),
-                ceiling=table.axes["strategy"].names[table.codes["strategy"][s.first[i]]] == CEILING,
-                points=points,
-                higher_is_better=table.higher_is_better,
-                numbers=_numbers(table, pairing, its_trials),
-                sizes=block.sizes,
-                weights=block.weights,
-                devices=table.devices,
-                pairs=its_pairs(block.inside),
-                gain=gains[r],
-                gap=gaps[r],
-                done=int(pairing.ok[members[mine]].sum()),
-                planned=len(mine),
-            )
-            rows.append(
-                Row(
-                    **labels,
-                    reference=sample.reference,
-                    cells={c.key: c.value(sample) for c in COLUMNS},
-                    pairs=its_pairs(block.units),
-                    compared=counts[block.units],
-                    planned_pairs=frozenset(
-                        (sources[a] if a >= 0 else "", targets[b])
-                        for a, b in set(zip(source[mine].tolist(), target[mine].tolist(), strict=True))
-                    ),
+            samples.append(
+                Sample(
+                    labels=_labels(table, int(s.first[i]), several),
+                    reference=bool(s.reference[i]),
+                    ceiling=names[r] == CEILING,
+                    points=points,
+                    higher_is_better=table.higher_is_better,
+                    numbers=_numbers(table, pairing, trials[block.cells]),
+                    sizes=block.sizes,
+                    weights=block.weights,
+                    devices=table.devices,
+                    pairs=its_pairs(block.inside),
+                    gain=found[r].gain,
+                    here=found[r].here,
+                    gap=gaps[r],
+                    controlled=_end(found[r].controlled, names[r]),
+                    standing=Standing(),
+                    done=int(pairing.ok[members[mine]].sum()),
+                    planned=len(mine),
                 )
             )
-        groups.append(_group(table, pairing, s, rows))
+            planned = set(zip(source[mine].tolist(), target[mine].tolist(), strict=True))
+            planned_pairs.append(frozenset((sources[a] if a >= 0 else "", targets[b]) for a, b in planned))
+            measured.append(its_pairs(block.units))
+        shared = shared_cells(table, s, range(len(samples)))
+        rows = [
+            Row(
+                strategy=sample.labels["strategy"],
+                backbone=sample.labels["backbone"],
+                task=sample.labels["task"],
+                recipe=sample.labels["recipe"],
+                selection=sample.labels["selection"],
+                reference=sample.reference,
+                cells=filled(columns, replace(sample, standing=standing)),
+                pairs=measured[i],
+                compared=counts[blocks[int(offset) + i].units],
+                planned_pairs=planned_pairs[i],
+            )
+            for i, (sample, standing) in enumerate(zip(samples, standings(samples, shared, domain), strict=True))
+        ]
+        groups.append(_group(table, pairing, s, rows, shared))
     return tuple(groups)
+
+
+def _end(share: Estimate, name: str) -> Estimate:
+    """By definition a blind guess has none of what is possible and maximal supervision all, where it is known."""
+    if name not in (*BLIND, CEILING) or np.isnan(share.value):
+        return share
+    return Estimate(float(name == CEILING))
 
 
 def _ends_of_the_gap(table: Table, selected: Sequence[Selection], gaps: list[Estimate]) -> None:
@@ -165,7 +208,7 @@ def _numbers(table: Table, pairing: Pairing, trials: Ints) -> dict[str, Floats]:
     }
 
 
-def _group(table: Table, pairing: Pairing, selection: Selection, rows: list[Row]) -> Group:
+def _group(table: Table, pairing: Pairing, selection: Selection, rows: list[Row], shared: Cells) -> Group:
     """Rows by gain; a reference stands where its score puts it; rows without a result come last."""
     score = {id(r): value for r in rows if isinstance(value := r.cells["score"].value, float)}
     wanted = set(pairing.wanted[selection.members].tolist()) - {-1}
@@ -191,10 +234,12 @@ def _group(table: Table, pairing: Pairing, selection: Selection, rows: list[Row]
     if set(sources) <= set(targets):  # down and across in one order
         sources = tuple(t for t in targets if t in sources)
     lacking = {rows[r].label: n for r, n in sorted(selection.lacking.items(), key=lambda item: -item[1])}
+    shown = tuple(sorted((r for r in rows if r.label not in aside), key=place))
+    its_place = {id(r): i for i, r in enumerate(rows)}
     return Group(
         rows[0].task,
         rows[0].backbone,
-        tuple(sorted((r for r in rows if r.label not in aside), key=place)),
+        shown,
         sources,
         targets,
         selection.pairs_compared,
@@ -203,4 +248,5 @@ def _group(table: Table, pairing: Pairing, selection: Selection, rows: list[Row]
         selection.disjoint,
         main_label,
         aside,
+        replace(shared, scores=shared.scores[[its_place[id(r)] for r in shown]]),
     )

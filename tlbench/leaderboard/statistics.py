@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from tlbench.api.columns import Estimate as Estimate
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -23,14 +25,6 @@ LEVEL = 0.95
 RESAMPLES = 2000
 NEVER = -np.inf
 """The speed-up of a strategy that never gets to its reference's final score; ``inf``: it starts there."""
-
-
-class Estimate(NamedTuple):
-    """A mean with its 95 % interval; ``low`` and ``high`` are NaN where there is none."""
-
-    value: float = np.nan
-    low: float = np.nan
-    high: float = np.nan
 
 
 # ---- one pair: differences that share their seeds ------------------------------------------------

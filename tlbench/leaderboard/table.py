@@ -17,12 +17,25 @@ from numpy.typing import NDArray
 from tlbench.api.records import Record, Status
 from tlbench.api.trials import Choice, Trial
 from tlbench.leaderboard.conditions import conditions
+from tlbench.leaderboard.overlap import Overlap, overlaps
+from tlbench.leaderboard.retention import retentions
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 
 AXES = ("source", "target", "task", "strategy", "backbone", "recipe")
-NUMBERS = ("score", "step", "training_rate", "inference_rate", "memory", "time", "cost", "cost_alone")
+NUMBERS = (
+    "score",
+    "step",
+    "training_rate",
+    "inference_rate",
+    "memory",
+    "time",
+    "cost",
+    "cost_alone",
+    "retention",
+    "validation",
+)
 MISSING = "missing"
 """The status of a planned trial without a record."""
 
@@ -48,7 +61,9 @@ class Table:
     ``status``   one of ``Status``, or ``missing``
     ``numbers``  ``score`` (higher is better: negated for a metric of which less is better), ``step`` (its resolution),
                  ``training_rate`` and ``inference_rate`` (examples/s), ``memory`` (bytes), and in seconds ``time``,
-                 ``cost`` and ``cost_alone`` (with the source's training, shared and not); NaN where unknown
+                 ``cost`` and ``cost_alone`` (with the source's training, shared and not); in the metric's own sign
+                 ``retention``, the score on the source minus that of the source model, and ``validation``, the score
+                 at the chosen point on the examples that chose it; NaN where unknown
     ``device``   place [N] of the device in ``devices``
     """
 
@@ -70,6 +85,10 @@ class Table:
     curve_scores: Floats
     conditions: tuple[tuple[str, str], ...] = ()
     """With what, where and when it was measured: names and texts for people, as in ``conditions.py``."""
+    keys: tuple[str, ...] = ()
+    """Each trial's key [N], where the table was made from records."""
+    overlaps: tuple[Overlap, ...] = ()
+    """Data sets that a backbone was pre-trained on as well, as far as names tell."""
 
     def __len__(self) -> int:
         return len(self.seed)
@@ -125,9 +144,11 @@ def columnar(
         numbers["memory"][i] = _number(memory.get("peak_allocated") or memory.get("peak_rss"))
         numbers["time"][i] = seconds(record.clocks)
         curve = record.curve
+        numbers["validation"][i] = _validation(record, chosen)
         if curve and curve.get("metric") == chosen and curve.get("pool", pool) == pool:
             curves.append((i, curve["steps"], curve["scores"]))
     numbers["cost"][: len(kept)], numbers["cost_alone"][: len(kept)] = _costs(kept, waiting.values())
+    numbers["retention"][: len(kept)] = retentions(kept, chosen)
 
     width = max((len(scores) for _, _, scores in curves), default=0)
     curve_steps, curve_scores = np.full((n, width), np.nan), np.full((n, width), np.nan)
@@ -155,6 +176,8 @@ def columnar(
         curve_steps=curve_steps,
         curve_scores=sign * curve_scores,
         conditions=conditions([r for r in kept if r.status is Status.OK], chosen, tuple(devices)),
+        keys=(*(r.key for r in kept), *waiting),
+        overlaps=overlaps(r for r in kept if r.status is Status.OK),
     )
 
 
@@ -226,6 +249,17 @@ def _step(record: Record, pool: str | None) -> float:
     if not isinstance(size, int) or size < 1:
         size = (record.curve or {}).get("examples")
     return 1.0 / size if isinstance(size, int) and size > 0 else math.nan
+
+
+def _validation(record: Record, metric: str) -> float:
+    """The score at the chosen point on validation examples; NaN without, and where test labels chose (oracle)."""
+    curve = record.curve or {}
+    scores, steps = curve.get("validation"), curve.get("steps", ())
+    rule = record.trial["recipe"]["params"].get("selection")
+    if not scores or rule == "oracle" or curve.get("metric") != metric or curve.get("selected") not in steps:
+        return math.nan
+    place = steps.index(curve["selected"])
+    return _number(scores[place]) if place < len(scores) else math.nan
 
 
 def _device(record: Record) -> str:

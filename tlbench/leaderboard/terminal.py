@@ -5,7 +5,7 @@ Everything is said in signs and words; colour only adds to them. Nothing is left
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -13,21 +13,23 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from tlbench.leaderboard.columns import Cell
 from tlbench.leaderboard.layout import (
     GAP,
     LEGEND,
-    MARKS,
     NAMES,
     VERDICTS,
     WIDEST_NAME,
     Part,
     Shown,
-    chosen_rows,
+    aligned_intervals,
     folded,
+    groups_named,
     parts,
-    shorten,
 )
-from tlbench.leaderboard.text import NONE, clean, number
+from tlbench.leaderboard.leading import fair, lead
+from tlbench.leaderboard.matrix_view import MOST_MATRICES, gain_matrices
+from tlbench.leaderboard.text import NONE, clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,41 +37,112 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from tlbench.leaderboard.board import Leaderboard
-    from tlbench.leaderboard.columns import Cell
-    from tlbench.leaderboard.model import Group, Matrix, Row
+    from tlbench.leaderboard.model import Group, Row
+    from tlbench.leaderboard.notes import Note
 
 TONES = {"good": "green", "bad": "red", "": ""}
 COUNTS = {"▲": "green", "▼": "red", "·": ""}
-MOST_MATRICES = 6
-TALL = 24
-"""So many lines of matrices a group, and never fewer than two matrices below each other."""
-NARROWEST, WIDEST = 8, 14
-"""The width of a target's column in a matrix."""
+MOST_GROUPS = 6
+"""With more groups than this, the overview stands for their tables."""
 
 
-def board_renderables(board: Leaderboard, width: int = 100, *, matrices: int = MOST_MATRICES) -> list[RenderableType]:
+def board_renderables(
+    board: Leaderboard, width: int = 100, *, matrices: int = MOST_MATRICES, group: str | None = None
+) -> list[RenderableType]:
     """The board for a terminal of so many columns, ready for ``Console.print``.
 
+    Of several groups an overview first; of very many it alone, unless ``group`` asks for those whose title has it.
     At most ``matrices`` source × target matrices a group, and fewer where they are tall: all in their order where
     there is room, else that of the best row and those that hurt most.
     """
     out: list[RenderableType] = []
     marked = False
-    for group in (g for g in board.groups if g.rows):
-        out += [_heading(board, group)]
-        for part in parts(board, group, width):
+    groups = tuple(g for g in groups_named(board, group) if g.rows)
+    brief = len(groups) > MOST_GROUPS and group is None
+    if len(groups) > 2:
+        out += [*overview(board, groups, width), Text()]
+    for one in () if brief else groups:
+        out += [_heading(board, one)]
+        for part in parts(board, one, width):
             out += [*([Text(part.title, "dim italic")] if part.title else []), _part_table(part, width), Text()]
             marked = marked or any(c.key == VERDICTS for c in part.columns)
-        shown = gain_matrices(board, group, width, matrices)
+        shown = gain_matrices(board, one, width, matrices)
         marked = marked or bool(shown)
         out += shown
     if marked:
         out += [Text(LEGEND, "dim"), Text()]
-    if board.notes:
-        out += [_notes(board), Text()]
+    notes, left = _chosen_notes(board, groups, brief)
+    if notes:
+        out += [_notes(notes), Text()]
+    if brief:
+        more = f" {left} notes on what does not apply to a task are shown with it." if left else ""
+        out += [Text(f"--group TEXT shows the tables of the tasks and backbones that have it in their title, "
+                     f"--group '' of all.{more}", "dim"), Text()]  # fmt: skip
     if board.conditions:
         out.append(Text.assemble(*(clean(line) + "\n" for line in _conditions(board)), style="dim"))
     return out
+
+
+def overview(board: Leaderboard, groups: Sequence[Group], width: int) -> list[RenderableType]:
+    """A line for each group: its best strategy, whether it is clear of the next, and how many gain and lose."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim bold", show_edge=False)
+    best_rows = [next(filter(fair, one.rows), None) for one in groups]
+    gains = aligned_intervals([row.cells["gain"] if row else Cell() for row in best_rows])
+    lines = [_line(board, *one) for one in zip(groups, best_rows, gains, strict=True)]
+    fixed = [max(map(cell_len, (heading, *(line[i].plain for line in lines)))) for i, heading in _FIXED]
+    room = max(32, width - sum(fixed) - GAP * (len(fixed) + 1))
+    best = min(max([4, *(line[1].cell_len for line in lines)]), max(14, room * 2 // 5))
+    table.add_column(
+        "task · backbone", overflow="fold", width=min(max(line[0].cell_len for line in lines), room - best)
+    )
+    table.add_column("best", overflow="fold", width=best)
+    for _, heading in _FIXED:
+        table.add_column(heading, no_wrap=True, justify="right" if heading == "pairs" else "left")
+    for name, label, *rest in lines:
+        label.plain = folded(label.plain, best)
+        table.add_row(name, label, *rest)
+    note = "strategies: how many gain ▲, lose ▼, are undecided · over all pairs; *: clear of the next best"
+    return [Text("overview", "bold"), table, Text(note, "dim")]
+
+
+_FIXED = ((2, "transfer gain"), (3, "strategies"), (4, "pairs"))
+
+
+def _line(board: Leaderboard, group: Group, best: Row | None, gain: str) -> tuple[Text, Text, Text, Text, Text]:
+    rows = [row for row in group.rows if fair(row)]
+    tones = Counter(row.cells["gain"].tone for row in rows)
+    ahead = lead(board, group)
+    clear = "*" if ahead is not None and ahead.real else ""
+    counts = " ".join(f"{tones[tone]:2}{mark}" for tone, mark in (("good", "▲"), ("bad", "▼"), ("", "·")))
+    if all(row.cells["gain"].low is None for row in rows):
+        counts = f"{len(rows):2}, no interval" if rows else NONE
+    return (
+        Text(clean(group.title)),
+        Text(clean(best.label) + clear if best else NONE, "bold"),
+        Text(gain, TONES[best.cells["gain"].tone] if best else ""),
+        Text(counts),
+        Text(f"{group.pairs_compared}/{group.pairs_planned}"),
+    )
+
+
+def _chosen_notes(board: Leaderboard, groups: Sequence[Group], brief: bool) -> tuple[list[Note], int]:
+    """The notes on these groups and on the whole board; and how many were left out as of no use without tables."""
+    others = [g for g in board.groups if g not in groups]
+    here = {clean(g.task) for g in groups}
+    kept = []
+    left = 0
+    for note in board.notes:
+        about = note.text.removeprefix("Not applicable to ")
+        if about != note.text and brief:
+            left += 1
+        elif (
+            about != note.text
+            and any(about.startswith(f"{clean(g.task)}:") for g in others if clean(g.task) not in here)
+        ) or any(note.text.startswith(f"{clean(g.title)}:") for g in others):
+            continue
+        else:
+            kept.append(note)
+    return kept, left
 
 
 def _heading(board: Leaderboard, group: Group) -> Text:
@@ -126,12 +199,12 @@ def _counts(cell: Cell, shown: str) -> Text:
     return out
 
 
-def _notes(board: Leaderboard) -> Table:
+def _notes(notes: Sequence[Note]) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(justify="right", no_wrap=True)
     table.add_column()
     styles = {"failed": "red", "missing": "yellow", "oracle": "yellow", "pairs": "yellow"}
-    for note in board.notes:
+    for note in notes:
         table.add_row(Text(note.kind, styles.get(note.kind, "dim")), Text(note.text))
     return table
 
@@ -139,115 +212,5 @@ def _notes(board: Leaderboard) -> Table:
 def _conditions(board: Leaderboard) -> list[str]:
     """Where and with what it was measured, on a line or two."""
     said = dict(board.conditions)
-    lines = [[said.get("device"), said.get("seeds"), said.get("when")], [said.get("software")]]
+    lines = [[said.get("source")], [said.get("device"), said.get("seeds"), said.get("when")], [said.get("software")]]
     return [" · ".join(s for s in line if s) for line in lines if any(line)]
-
-
-# ---- source × target -----------------------------------------------------------------------------
-
-
-def gain_matrices(board: Leaderboard, group: Group, width: int, most: int = MOST_MATRICES) -> list[RenderableType]:
-    """The matrices of a group side by side, on one scale of colour."""
-    all_rows = chosen_rows(group, len(group.rows))
-    if not all_rows or not most:
-        return []
-    matrix = board.matrix(group, all_rows[0].label)
-    natural = max([NARROWEST, *(cell_len(clean(t)) + 2 for t in matrix.targets)])
-    column = min(natural, WIDEST)
-    first = _first(matrix)
-    while column > NARROWEST + 1 and (width - first + GAP) // (len(matrix.targets) * column + GAP) < len(all_rows):
-        column -= 1
-    beside = max(1, (width - first + GAP) // (len(matrix.targets) * column + GAP))
-    lines = max(2, TALL // (len(matrix.sources) + 3))
-    rows = chosen_rows(group, min(most, lines * beside))
-    shown = [board.matrix(group, r.label) for r in rows]
-    largest = max((float(abs(m.mean[m.state == "measured"]).max()) for m in shown), default=0.0)
-    left_out = f", {len(rows)} of {len(all_rows)} strategies" if len(rows) < len(all_rows) else ""
-    out: list[RenderableType] = [Text(f"gain by source (down) and target (across){left_out}", "dim italic")]
-    if first + len(matrix.targets) * column > width:  # too wide for one line: each in blocks
-        for m in shown:
-            out.append(Text(clean(m.strategy), "bold"))
-            out += matrix_tables(m, largest, width, points=board.points)
-            out.append(Text())
-        return out
-    for start in range(0, len(shown), beside):
-        out += [_side_by_side(shown[start : start + beside], first, column, largest, board.points), Text()]
-    return out
-
-
-def _first(matrix: Matrix) -> int:
-    return max(map(cell_len, shorten([s or "(no source)" for s in matrix.sources], 20))) + GAP
-
-
-def _side_by_side(matrices: Sequence[Matrix], first: int, column: int, largest: float, points: bool) -> Table:
-    """The sources once, and then each strategy's targets below its name."""
-    grid = Table.grid(padding=(0, GAP, 0, 0), pad_edge=False)
-    names = Table.grid(padding=0)
-    names.add_column(width=first - GAP, no_wrap=True)
-    for name in ["", "", *shorten([s or "(no source)" for s in matrices[0].sources], first - GAP)]:
-        names.add_row(Text(name))
-    tables = [names]
-    for matrix in matrices:
-        wide = column * len(matrix.targets)
-        own = Table.grid(padding=0)
-        own.add_column(width=wide, no_wrap=True)
-        own.add_row(Text(shorten([matrix.strategy], wide)[0], "bold"))
-        own.add_row(Text("".join(_centred(t, column) for t in shorten(matrix.targets, column - 1)), "dim"))
-        for i in range(len(matrix.sources)):
-            line = (_gain(matrix, i, j, column, largest, points) for j in range(len(matrix.targets)))
-            own.add_row(Text.assemble(*line))
-        tables.append(own)
-    for table in tables:
-        grid.add_column(width=sum(c.width or 0 for c in table.columns), no_wrap=True)
-    grid.add_row(*tables)
-    return grid
-
-
-def _centred(name: str, width: int) -> str:
-    spare = width - cell_len(name)
-    return " " * (spare // 2) + name + " " * (spare - spare // 2)
-
-
-def matrix_tables(matrix: Matrix, largest: float, width: int, *, points: bool = True) -> list[Table]:
-    """Sources down, targets across, as many tables as the width asks for; backgrounds scaled to ``largest``."""
-    first = _first(matrix)
-    names = shorten([s or "(no source)" for s in matrix.sources], first - GAP)
-    count = len(matrix.targets)
-    natural = min(max([NARROWEST, *(cell_len(clean(t)) + 2 for t in matrix.targets)]), 20)
-    # All in one table where that only shortens names; else as many of the same width as it takes.
-    column = min(natural, max(10 if count * 10 > width - first else NARROWEST, (width - first) // count))
-    blocks = math.ceil(count / max(1, (width - first) // column))
-    each = math.ceil(count / blocks)
-    targets = shorten(matrix.targets, column - 1)
-    tables = []
-    for start in range(0, count, each):
-        block = range(start, min(start + each, count))
-        table = Table(box=None, pad_edge=False, padding=0, header_style="dim")
-        table.add_column(Text(""), width=first, no_wrap=True)
-        for j in block:
-            table.add_column(Text(targets[j]), width=column, justify="center", no_wrap=True)
-        for i, name in enumerate(names):
-            table.add_row(Text(name), *(_gain(matrix, i, j, column, largest, points) for j in block))
-        tables.append(table)
-    return tables
-
-
-def _gain(matrix: Matrix, i: int, j: int, width: int, largest: float, points: bool) -> Text:
-    if matrix.state[i, j] != "measured":
-        return Text({"missing": "✗", "none": NONE}[str(matrix.state[i, j])].center(width), "dim")
-    mean = float(matrix.mean[i, j])
-    judged = math.isfinite(float(matrix.low[i, j]))
-    mark = MARKS[str(matrix.verdict[i, j])] if judged else " "
-    shown = number(100 * mean if points else mean, 1 if points else 3, signed=True)
-    return Text(f"{shown:>{width - 3}} {mark}".ljust(width), style=_background(mean, largest))
-
-
-def _background(mean: float, largest: float) -> str:
-    """Green for gains and red for losses, from pale to deep; the text is black or white, whichever reads better."""
-    depth = math.sqrt(min(abs(mean) / largest, 1.0)) if largest > 0 else 0.0
-    pale, deep = ((236, 244, 238), (22, 110, 60)) if mean >= 0 else ((250, 238, 235), (165, 35, 35))
-    red, green, blue = (round(p + (d - p) * depth) for p, d in zip(pale, deep, strict=True))
-    light = 0.2126 * (red / 255) ** 2.2 + 0.7152 * (green / 255) ** 2.2 + 0.0722 * (blue / 255) ** 2.2
-    # The names of colours are the terminal's own and may be grey; the numbers are not. 0.18: equal contrast with both.
-    ink = "rgb(0,0,0)" if light > 0.18 else "rgb(255,255,255)"
-    return f"{ink} on rgb({red},{green},{blue})"

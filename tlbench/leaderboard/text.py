@@ -5,23 +5,51 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from html import escape
 
 NONE = "–"
 MINUS = "−"
 
 
+LONGEST_NAME = 120
+"""Longer names are shown without their middle in tables and pages; data files keep them whole."""
+
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_MARKS = 4
+"""So many accents may stand on one letter; more would be drawn over the lines above and below."""
+
+
 def clean(name: object) -> str:
     """A name on one line without control, direction or other invisible characters (shown as ``\\x1b``)."""
-    return "".join(
-        c if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"} else f"\\x{ord(c):02x}"
-        for c in str(name)
-    )
+    text = str(name)
+    if text.isascii() and text.isprintable():
+        return text
+    out: list[str] = []
+    marks = 0
+    for c in text:
+        category = unicodedata.category(c)
+        marks = marks + 1 if category in {"Mn", "Me"} else 0
+        out.append(f"\\x{ord(c):02x}" if category in _HIDDEN or marks > _MARKS else c)
+    return "".join(out)
+
+
+def bounded(name: object, most: int = LONGEST_NAME) -> str:
+    """A clean name of at most ``most`` characters: a longer one loses its middle."""
+    text = clean(name)
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[len(text) - (most - 1) // 2 :]}"
+
+
+def html(name: object) -> str:
+    """A name for the text or a quoted attribute of HTML, SVG or XML."""
+    return escape(clean(name), quote=True)
 
 
 def markdown(name: object) -> str:
-    """A name for a cell of a Markdown table: no pipe, HTML, link, emphasis or code can come of it."""
-    text = clean(name).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """A name for a cell of a Markdown table: no pipe, HTML, link, emphasis, code or formula can come of it."""
+    text = clean(name).strip().replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("$", "&#36;")
     text = re.sub(r"([\\`*_{}\[\]#|~^])", r"\\\1", text)
+    # At the start of a line: a list, a rule, a heading.
+    text = re.sub(r"^(?=[-+=](?:[\s=-]|$))|^(\d{1,9})(?=[.)](?:\s|$))", r"\1\\", text)
     # A bare address would become a link by itself.
     return re.sub(r"(?i)\b(https?|ftp|mailto)(:)|\b(www)(\.)|(@)", _defuse, text)
 
@@ -31,9 +59,15 @@ def _defuse(match: re.Match[str]) -> str:
 
 
 def spreadsheet(name: object) -> str:
-    """A name for a cell of a CSV file: one that a spreadsheet would take for a formula gets an apostrophe."""
+    """A name for a cell of a CSV file: one that a spreadsheet would take for a formula gets an apostrophe.
+
+    So does what follows a semicolon, at which spreadsheets of many countries begin a new cell.
+    """
     text = clean(name)
-    return f"'{text}" if text.lstrip()[:1] in {"=", "+", "-", "@", "|", "%"} else text
+    return re.sub(rf"(^|;)(?=[\s\"']*[{_FORMULA}])", r"\1'", text)
+
+
+_FORMULA = re.escape("=+-@|%＝＋－＠")
 
 
 def number(value: float, digits: int = 1, signed: bool = False) -> str:
