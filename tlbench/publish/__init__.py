@@ -1,0 +1,1 @@
+"""Publishing: the site, the files and the records of some runs, to a folder, to pages or to the hub."""

@@ -1,0 +1,111 @@
+"""Runs: the records behind the board, copied line by line into run folders of the site, with the place of each.
+
+Only lines that check and that the board is made of go along: what else lies in a folder does not, nor what its links
+lead to.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tlbench.api.trials import Trial
+from tlbench.leaderboard import files
+from tlbench.results.store import from_line
+from tlbench.results.verify import standing
+from tlbench.site.encode import Slugs, bounded, name, prose
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tlbench.loading import Loaded
+
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,80}\.jsonl")
+LARGEST_PLAN = 64 * 2**20
+"""Bytes of a run.json that is read."""
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """``where``: key -> run, file and line; ``runs`` and ``suites`` say what they are."""
+
+    where: dict[str, list[int]]
+    runs: list[dict[str, Any]]
+    suites: list[dict[str, str]]
+
+
+def ship(found: Loaded, out: Path) -> tuple[Shipped, list[str]]:
+    """Copy the lines of the board's records, and the plans; notes say what was passed over."""
+    where: dict[str, list[int]] = {}
+    runs: list[dict[str, Any]] = []
+    suites: dict[str, dict[str, str]] = {}
+    notes: list[str] = []
+    slugs = Slugs()
+    for number, folder in enumerate(found.folders):
+        slug = slugs.of(folder.path.resolve().name)
+        names: list[str] = []
+        count = 0
+        for file in sorted((folder.path / "records").glob("*.jsonl")):
+            if file.is_symlink() or not file.is_file():
+                notes.append(f"{file}: passed over: not a plain file")
+                continue
+            kept = _lines(file, found, where, [number, len(names)])
+            if kept:
+                safe = file.name if _FILE.fullmatch(file.name) else f"part-{len(names)}.jsonl"
+                files.write_text(out / "runs" / slug / "records" / safe, "".join(kept))
+                names.append(safe)
+                count += len(kept)
+        about = _plan(folder.path)
+        if about:
+            plan = {"suite": about, "trials": [t.to_json() for t in folder.planned()]}
+            files.write_text(out / "runs" / slug / "run.json", json.dumps(plan))
+            suites.setdefault(
+                str(about.get("name", "")),
+                {key: prose(about.get(key) or "") for key in ("name", "description", "expect")},
+            )
+        stands = standing(folder.path)
+        runs.append(
+            {
+                "name": name(folder.path.resolve().name),
+                "folder": f"runs/{slug}",
+                "files": names,
+                "records": count,
+                "status": stands.status,
+                "standing": prose(stands.text),
+            }
+        )
+    return Shipped(where, runs, list(suites.values())), notes
+
+
+def _lines(file: Path, found: Loaded, where: dict[str, list[int]], place: list[int]) -> list[str]:
+    """The lines of a file that the board is made of, each once; their places go into ``where``."""
+    kept: list[str] = []
+    with file.open("rb") as lines:
+        for raw in lines:
+            try:
+                line = raw.decode()
+                record = from_line(line)
+                Trial.from_json(record.trial)
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                continue
+            mine = found.records.get(record.key)
+            if mine is None or record.key in where:
+                continue
+            if (mine.status, mine.started, mine.finished) == (record.status, record.started, record.finished):
+                kept.append(line if line.endswith("\n") else line + "\n")
+                where[record.key] = [*place, len(kept)]
+    return kept
+
+
+def _plan(folder: Path) -> dict[str, Any]:
+    """What a run says of its suite; nothing where that cannot be read."""
+    path = folder / "run.json"
+    try:
+        if path.is_symlink() or path.stat().st_size > LARGEST_PLAN:
+            return {}
+        about = json.loads(path.read_text())["suite"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return dict(bounded(about)) if isinstance(about, dict) else {}
