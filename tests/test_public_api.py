@@ -23,6 +23,9 @@ COMMANDS = (
     "plan",
     "rank-sources",
     "leaderboard",
+    "compare",
+    "curves",
+    "changes",
     "status",
     "show",
     "logs",
@@ -60,7 +63,13 @@ def test_every_public_class_says_what_it_is(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [n for n in tlbench.__all__ if not inspect.isclass(getattr(tlbench, n)) and n not in ("__version__", "hookimpl")],
+    [
+        n
+        for n in tlbench.__all__
+        if not inspect.isclass(getattr(tlbench, n))
+        and not inspect.isfunction(getattr(tlbench, n))
+        and n not in ("__version__", "hookimpl")
+    ],
 )
 def test_every_public_alias_or_constant_has_a_text_below_it(name: str) -> None:
     def texts(path: Path) -> set[str]:
@@ -77,6 +86,12 @@ def test_every_public_alias_or_constant_has_a_text_below_it(name: str) -> None:
     assert name in set().union(*(texts(path) for path in (ROOT / "tlbench/api").glob("*.py")))
 
 
+def test_every_public_function_says_what_it_does() -> None:
+    functions = [n for n in tlbench.__all__ if inspect.isfunction(getattr(tlbench, n))]
+    assert functions == ["load"]
+    assert all((inspect.getdoc(getattr(tlbench, n)) or "").splitlines()[0].endswith(".") for n in functions)
+
+
 def test_the_readme_lists_exactly_the_public_names() -> None:
     section = (ROOT / "README.md").read_text().split("\n## Public names\n")[1].split("\n## ")[0]
     rows = [line.split("|")[2] for line in section.splitlines() if line.startswith("| ") and "`" in line]
@@ -86,7 +101,7 @@ def test_the_readme_lists_exactly_the_public_names() -> None:
 def test_every_hook_is_named_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     names = [name for name in vars(hooks) if name.startswith("tlbench_")]
-    assert len(names) == 8
+    assert len(names) == 9
     assert [name for name in names if f"`{name}`" not in readme] == []
 
 
