@@ -162,13 +162,13 @@ def as_they_do(domain: Domain, border: int, mean: float, std: float) -> Domain:
 
 
 NOTES = """
-All four rows outside the band lie above the published numbers, and all are USPS → MNIST. The budget explains most of it: every
-training here has 4,690 steps, ten epochs of MNIST, in both directions; ten epochs of USPS, the smaller source, are about a
-sixteenth of that. Under the published protocol (last four rows: their network and pooling, each domain scaled by its own
-numbers, tests cut from the training files, ten epochs of the source) source-only is where they have it from MNIST to USPS and
-5.8 points below it from USPS to MNIST: one seed of a number that moves by several points with the seed. Besides, USPS stands here
-in a black frame, so that its digits are about as large as MNIST's, which helps source-only by itself (86.4).
-So the order is theirs (every method above source-only in both directions but DAN from MNIST to USPS, equal to it), and the gains
+All four rows outside the band lie above the published numbers, and all are USPS → MNIST. The budget explains most of
+it: every training here has 4,690 steps, ten epochs of MNIST, in both directions; ten epochs of USPS, the smaller
+source, are about a sixteenth of that. Under the published protocol (last four rows: their network and pooling, each
+domain scaled by its own numbers, tests cut from the training files, ten epochs of the source) source-only is where
+they have it from MNIST to USPS and 5.8 points below it from USPS to MNIST (one seed). Besides, USPS stands here in a
+black frame, so that its digits are about as large as MNIST's, which helps source-only by itself (86.4). So the order
+is theirs (every method above source-only in both directions but DAN from MNIST to USPS, equal to it), and the gains
 are measured against a much better source-only: MCC and DANN still win 10 points from USPS to MNIST. Selection is by
 oracle in both tables. One seed; rows that name a weight have chosen it among two, by oracle as well.
 """
