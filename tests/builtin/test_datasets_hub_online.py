@@ -237,7 +237,7 @@ def test_a_configuration_is_loaded_by_name(hub: Hub, tmp_path: Path) -> None:
         ({"id": "acme/tiny", "revision": "v9"}, ["no such data set at revision 'v9'"]),
         ({"id": "acme/tiny", "config": "plane"}, ["unknown config 'plane'", "Did you mean 'plain'?", "other"]),
         ({"id": "acme/tiny", "train": "trian"}, ["unknown split 'trian'", "Did you mean 'train'?"]),
-        ({"id": "acme/tiny", "label": "lable"}, ["unknown column 'lable'", "Did you mean 'label'?", "picture"]),
+        ({"id": "acme/tiny", "label_column": "lable"}, ["unknown column 'lable'", "Did you mean 'label'?", "picture"]),
     ],
 )
 def test_what_the_hub_does_not_have_is_said(hub: Hub, tmp_path: Path, params: dict[str, str], words: list[str]) -> None:

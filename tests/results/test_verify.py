@@ -69,8 +69,9 @@ def test_a_file_cut_in_the_middle_of_a_line_is_named_and_one_cut_at_a_line_shows
     run_folder: Path, plugins: Plugins
 ) -> None:
     file = records_file(run_folder)
-    whole = file.read_bytes()
-    file.write_bytes(whole[: len(whole) // 2])
+    lines = file.read_bytes().splitlines(keepends=True)
+    half = len(lines) // 2
+    file.write_bytes(b"".join(lines[:half]) + lines[half][: len(lines[half]) // 2])
     found = verify(run_folder, plugins)
     assert any("torn: its writer was stopped" in note for note in found.notes)
     assert any("planned trials have no record" in note for note in found.notes)
