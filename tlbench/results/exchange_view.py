@@ -121,7 +121,13 @@ def rescored_view(found: Rescored, metrics: Sequence[str], folder: Path) -> Rend
     head = Text.assemble((f"{found.added:,}", "bold"), f" results gained {', '.join(metrics)}")
     if found.had:
         head.append(f"; {found.had:,} had them")
-    lines = [_line("✗", f"{key[:12]}: {why}", "red") for key, why in found.lacking.items()]
+    reasons: dict[str, list[str]] = {}
+    for key, why in found.lacking.items():
+        reasons.setdefault(why.replace(f"{key} ", ""), []).append(key[:12])
+    lines = [
+        _line("✗", f"{len(keys):,}: {why} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})", "red")
+        for why, keys in reasons.items()
+    ]
     parts = [head, *_some("without", lines, "bold red")]
     if found.added or found.had:
         parts.append(Text(f"`tlbench leaderboard {folder} --metric {metrics[0]}` ranks by it", "dim"))
