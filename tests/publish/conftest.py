@@ -14,7 +14,7 @@ from tlbench.api.records import Status
 from tlbench.api.trials import Trial
 from tlbench.plugins import Plugins
 from tlbench.publish.manifest import MANIFEST, manifest
-from tlbench.publish.places import Bundle
+from tlbench.publish.model import Bundle
 from tlbench.results.store import RunFolder
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from tlbench.publish.places import place
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tlbench.publish.places import Bundle
+    from tlbench.publish.model import Bundle
 
 
 def files(folder: Path) -> dict[str, str]:

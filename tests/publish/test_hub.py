@@ -18,7 +18,7 @@ from tlbench.publish.manifest import MANIFEST
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tlbench.publish.places import Bundle
+    from tlbench.publish.model import Bundle
 
 _server = runpy.run_path(str(Path(__file__).with_name("hub_server.py")))
 WRITER, READER, Repository = _server["WRITER"], _server["READER"], _server["Repository"]
@@ -27,7 +27,8 @@ PUT = """
 import json, sys
 from pathlib import Path
 from tlbench.errors import TlbenchError
-from tlbench.publish.places import Bundle, place
+from tlbench.publish.model import Bundle
+from tlbench.publish.places import place
 for to, folder, files in json.loads(sys.argv[1]):
     try:
         print(json.dumps(place(to).put(Bundle(Path(folder), files))))

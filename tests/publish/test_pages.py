@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tlbench.publish.places import Bundle
+    from tlbench.publish.model import Bundle
 
 BRANCH = "refs/heads/gh-pages"
 

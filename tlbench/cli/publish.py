@@ -10,7 +10,7 @@ from tlbench.cli.shared import Commands, console, discover
 if TYPE_CHECKING:
     import argparse
 
-    from tlbench.publish.places import Bundle, Place
+    from tlbench.publish.model import Bundle, Place
 
 
 def add(command: Commands) -> None:

@@ -20,7 +20,7 @@ from tlbench.loading import loaded
 from tlbench.publish.cards import data_card, space_card
 from tlbench.publish.copies import copied, folder_names
 from tlbench.publish.manifest import MANIFEST, manifest
-from tlbench.publish.places import Bundle
+from tlbench.publish.model import Bundle
 from tlbench.publish.privacy import NOTHING, Kept
 
 if TYPE_CHECKING:

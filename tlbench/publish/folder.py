@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from tlbench.errors import StoreError
 from tlbench.publish.manifest import MANIFEST, listed, stale
-from tlbench.publish.places import Published
+from tlbench.publish.model import Published
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tlbench.publish.places import Bundle
+    from tlbench.publish.model import Bundle
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from tlbench import __version__
 from tlbench.errors import TlbenchError
 from tlbench.leaderboard.text import bounded
 from tlbench.publish.manifest import MANIFEST, stale
-from tlbench.publish.places import Published
+from tlbench.publish.model import Published
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-    from tlbench.publish.places import Bundle
+    from tlbench.publish.model import Bundle
 
 MESSAGE = f"Publish the leaderboard (tlbench {__version__})"
 LOGIN = "`hf auth login` stores a token that may write, and HF_TOKEN gives one for this time"

@@ -17,12 +17,12 @@ from tlbench import __version__
 from tlbench.errors import TlbenchError
 from tlbench.leaderboard.text import clean
 from tlbench.publish.manifest import MANIFEST, stale
-from tlbench.publish.places import Published
+from tlbench.publish.model import Published
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tlbench.publish.places import Bundle
+    from tlbench.publish.model import Bundle
 
 MESSAGE = f"Publish the leaderboard (tlbench {__version__})"
 EMPTY = ".nojekyll"

@@ -9,49 +9,16 @@ hf://spaces/OWNER/NAME      a static Space of the hub
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 from tlbench.errors import TlbenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from tlbench.publish.model import Place
 
 PAGES = "gh-pages"
 FORMS = "a folder, gh-pages, hf://datasets/OWNER/NAME or hf://spaces/OWNER/NAME"
-
-
-@dataclass(frozen=True)
-class Bundle:
-    """A folder, its files (paths below it, in order, with their sizes in bytes), and what to say of them."""
-
-    folder: Path
-    files: Mapping[str, int]
-    notes: tuple[str, ...] = field(default=())
-
-    @property
-    def size(self) -> int:
-        return sum(self.files.values())
-
-
-class Published(NamedTuple):
-    """Where it can be seen, whether anything there was changed, and how many stale files went."""
-
-    address: str
-    changed: bool
-    removed: int = 0
-
-
-class Place(Protocol):
-    """Where a bundle goes. ``title`` is for people; ``card`` is what README.md it wants, if any."""
-
-    @property
-    def title(self) -> str: ...
-    @property
-    def card(self) -> str: ...
-    def put(self, bundle: Bundle) -> Published:
-        """Publish it, whole or not at all. Raises ``TlbenchError`` where that cannot be done."""
 
 
 def place(to: str, *, remote: str = "origin", branch: str = PAGES, private: bool = False) -> Place:
