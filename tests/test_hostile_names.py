@@ -29,9 +29,9 @@ from rich.console import Console
 
 from tlbench.api.records import Status
 from tlbench.leaderboard import Leaderboard, build
-from tlbench.leaderboard.badge import badge, to_svg
-from tlbench.leaderboard.latex import escape, to_latex
-from tlbench.leaderboard.terminal import board_renderables
+from tlbench.leaderboard.forms.badge import badge, to_svg
+from tlbench.leaderboard.forms.latex import escape, to_latex
+from tlbench.leaderboard.views.terminal import board_renderables
 from tlbench.plugins import Plugins
 from tlbench.run import write_reports
 

@@ -105,7 +105,7 @@ class Results:
         return f"<results of {', '.join(map(str, self.folders))}: {self.board.metric}, {counts}>"
 
     def _repr_html_(self) -> str:
-        from tlbench.leaderboard.layout import MAIN, shown_columns
+        from tlbench.leaderboard.views.layout import MAIN, shown_columns
 
         parts = [f"<style>{_CSS}</style>"]
         for group in self.board.groups:
@@ -177,7 +177,7 @@ class Plots:
         return _figures().cost(self.board, self._group(group))
 
     def _group(self, group: int | str) -> Group:
-        from tlbench.leaderboard.layout import groups_named
+        from tlbench.leaderboard.views.layout import groups_named
 
         if isinstance(group, str):
             return groups_named(self.board, group)[0]
@@ -191,6 +191,6 @@ def _figures() -> Any:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise TlbenchError("figures need matplotlib: pip install 'tlbench[plots]'") from error
-    from tlbench.leaderboard import figures
+    from tlbench.leaderboard.views import figures
 
     return figures

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tlbench.leaderboard import aggregates as ag
+from tlbench.leaderboard.inference import aggregates as ag
 
 
 def test_the_interquartile_means_of_rliables_own_tests() -> None:

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from tlbench.leaderboard import build
-from tlbench.leaderboard.analysis import COMPARISONS, PARTS, analyse
+from tlbench.leaderboard.inference.analysis import COMPARISONS, PARTS, analyse
 
 if TYPE_CHECKING:
     from types import SimpleNamespace

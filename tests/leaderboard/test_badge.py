@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tlbench.leaderboard import build
-from tlbench.leaderboard.badge import COLOURS, badge, to_json, to_svg
+from tlbench.leaderboard.forms.badge import COLOURS, badge, to_json, to_svg
 
 if TYPE_CHECKING:
     from types import SimpleNamespace

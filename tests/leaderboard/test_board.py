@@ -543,7 +543,7 @@ def test_a_label_permuted_source_that_changes_nothing_is_undecided(make: SimpleN
 
 
 def test_the_leaderboard_never_imports_torch() -> None:
-    modules = "tlbench.leaderboard.terminal, tlbench.leaderboard.frames, tlbench.builtin.reporters"
+    modules = "tlbench.leaderboard.views.terminal, tlbench.leaderboard.frames, tlbench.builtin.reporters"
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -14,7 +14,7 @@ from rich.console import Console
 from tlbench.api.records import Record, Status
 from tlbench.api.trials import Trial
 from tlbench.leaderboard.changes import Changes, Run, changes
-from tlbench.leaderboard.changes_view import changes_json, changes_view
+from tlbench.leaderboard.views.changes_view import changes_json, changes_view
 
 if TYPE_CHECKING:
     from types import SimpleNamespace

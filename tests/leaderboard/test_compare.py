@@ -15,9 +15,9 @@ from scipy import stats
 from tlbench.errors import TlbenchError
 from tlbench.leaderboard import Leaderboard, build
 from tlbench.leaderboard.compare import compare, compare_frame
-from tlbench.leaderboard.compare_view import comparison_json, comparison_view, drawings
-from tlbench.leaderboard.paired import false_discoveries, paired
+from tlbench.leaderboard.inference.paired import false_discoveries, paired
 from tlbench.leaderboard.statistics import Estimate
+from tlbench.leaderboard.views.compare_view import comparison_json, comparison_view, drawings
 
 if TYPE_CHECKING:
     from types import SimpleNamespace

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tlbench.leaderboard import build
-from tlbench.leaderboard.crossed import Layout
+from tlbench.leaderboard.inference.crossed import Layout
 
 if TYPE_CHECKING:
     from types import SimpleNamespace

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tlbench.leaderboard.crossed import Design, Layout
+from tlbench.leaderboard.inference.crossed import Design, Layout
 
 
 def grid(sources: int, targets: int) -> tuple[np.ndarray, np.ndarray]:

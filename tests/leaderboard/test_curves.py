@@ -14,7 +14,7 @@ from scipy import stats
 from tlbench.errors import TlbenchError
 from tlbench.leaderboard import Leaderboard, build
 from tlbench.leaderboard.curves import all_curves, curves, curves_frame
-from tlbench.leaderboard.curves_view import curves_json, curves_view, drawn
+from tlbench.leaderboard.views.curves_view import curves_json, curves_view, drawn
 
 if TYPE_CHECKING:
     from types import SimpleNamespace

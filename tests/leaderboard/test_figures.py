@@ -11,9 +11,10 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from tlbench.errors import TlbenchError
-from tlbench.leaderboard import Leaderboard, build, figures
-from tlbench.leaderboard.analysis import analyse
+from tlbench.leaderboard import Leaderboard, build
 from tlbench.leaderboard.curves import curves
+from tlbench.leaderboard.inference.analysis import analyse
+from tlbench.leaderboard.views import figures
 
 if TYPE_CHECKING:
     from types import SimpleNamespace

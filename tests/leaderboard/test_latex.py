@@ -11,8 +11,8 @@ from pylatexenc.latex2text import LatexNodes2Text
 from scipy import stats
 
 from tlbench.leaderboard import Leaderboard, build
-from tlbench.leaderboard.latex import escape, to_latex
-from tlbench.leaderboard.leading import lead, paired_difference
+from tlbench.leaderboard.forms.latex import escape, to_latex
+from tlbench.leaderboard.inference.leading import lead, paired_difference
 
 if TYPE_CHECKING:
     from types import SimpleNamespace

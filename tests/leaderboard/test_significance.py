@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tlbench.leaderboard import significance as sg
+from tlbench.leaderboard.inference import significance as sg
 
 # Demšar 2006, table 6: AUC of C4.5, C4.5+m, C4.5+cf, C4.5+m+cf on 14 data sets. On "voting" the paper ranks 4, 1, 2, 3
 # from values with more digits; the last digits here keep that order.

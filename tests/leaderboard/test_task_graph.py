@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlbench.leaderboard.board import build
-from tlbench.leaderboard.task_graph import embedding, graphs, to_dot, weights
+from tlbench.leaderboard.forms.task_graph import embedding, graphs, to_dot, weights
 
 if TYPE_CHECKING:
     from types import SimpleNamespace

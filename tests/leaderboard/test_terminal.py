@@ -12,8 +12,8 @@ from rich.console import Console
 
 from tlbench.errors import TlbenchError
 from tlbench.leaderboard import Leaderboard, build
-from tlbench.leaderboard.layout import parts, shorten
-from tlbench.leaderboard.terminal import board_renderables
+from tlbench.leaderboard.views.layout import parts, shorten
+from tlbench.leaderboard.views.terminal import board_renderables
 
 if TYPE_CHECKING:
     from types import SimpleNamespace

@@ -14,9 +14,9 @@ from rich.console import Console
 from scipy import stats
 
 from tlbench.errors import DataError
-from tlbench.leaderboard.analysis import analyse
-from tlbench.leaderboard.terminal import board_renderables
+from tlbench.leaderboard.inference.analysis import analyse
 from tlbench.leaderboard.tidy import read_scores
+from tlbench.leaderboard.views.terminal import board_renderables
 
 REPLAYS = Path(__file__).resolve().parents[2] / "benchmarks/replays"
 HEAD = "strategy,source,target,seed,score\n"

@@ -19,7 +19,7 @@ import tlbench.site
 from tlbench.api.records import Status
 from tlbench.cli import main
 from tlbench.errors import StoreError
-from tlbench.leaderboard.analysis import analyse
+from tlbench.leaderboard.inference.analysis import analyse
 from tlbench.loading import loaded
 from tlbench.results.verify import standing
 from tlbench.site import build

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from tlbench.leaderboard import badge, files, latex, task_graph
+from tlbench.leaderboard.forms import badge, files, latex, task_graph
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

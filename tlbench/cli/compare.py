@@ -86,7 +86,7 @@ def _show(args: argparse.Namespace, plain: Any, view: Iterable[Any]) -> int:
 
 def _compare(args: argparse.Namespace) -> int:
     from tlbench.leaderboard.compare import compare
-    from tlbench.leaderboard.compare_view import comparison_json, comparison_view
+    from tlbench.leaderboard.views.compare_view import comparison_json, comparison_view
 
     found = compare(_board(args), args.a, args.b, args.group)
     return _show(args, comparison_json(found), comparison_view(found, console().width))
@@ -94,7 +94,7 @@ def _compare(args: argparse.Namespace) -> int:
 
 def _curves(args: argparse.Namespace) -> int:
     from tlbench.leaderboard.curves import all_curves
-    from tlbench.leaderboard.curves_view import curves_json, curves_view
+    from tlbench.leaderboard.views.curves_view import curves_json, curves_view
 
     board = _board(args)
     pair = (args.pair[0], args.pair[1]) if args.pair else None
@@ -106,7 +106,7 @@ def _changes(args: argparse.Namespace) -> int:
     from rich.text import Text
 
     from tlbench.leaderboard.changes import Run, changes
-    from tlbench.leaderboard.changes_view import changes_json, changes_view
+    from tlbench.leaderboard.views.changes_view import changes_json, changes_view
     from tlbench.loading import loaded
 
     plugins = discover(args)

@@ -75,7 +75,7 @@ def drop_output() -> None:
 
 
 def show_board(board: Any, console: Console, group: str | None = None) -> None:
-    from tlbench.leaderboard.terminal import board_renderables
+    from tlbench.leaderboard.views.terminal import board_renderables
 
     for part in board_renderables(board, console.width, group=group):
         console.print(part)

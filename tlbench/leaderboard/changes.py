@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from tlbench.api.records import Record, Status
-from tlbench.leaderboard.paired import false_discoveries, paired
+from tlbench.leaderboard.inference.paired import false_discoveries, paired
 from tlbench.leaderboard.statistics import Estimate
 
 if TYPE_CHECKING:

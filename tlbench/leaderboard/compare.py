@@ -17,9 +17,9 @@ from scipy import stats
 from tlbench.errors import TlbenchError, unknown
 from tlbench.leaderboard.cells import domains
 from tlbench.leaderboard.columns import Pairs
-from tlbench.leaderboard.layout import groups_named
-from tlbench.leaderboard.paired import paired
+from tlbench.leaderboard.inference.paired import paired
 from tlbench.leaderboard.statistics import verdicts
+from tlbench.leaderboard.views.layout import groups_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

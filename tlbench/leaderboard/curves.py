@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlbench.errors import TlbenchError, unknown
-from tlbench.leaderboard.layout import groups_named
 from tlbench.leaderboard.statistics import paired_interval
+from tlbench.leaderboard.views.layout import groups_named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ import numpy as np
 from tlbench.api.columns import Pairs, Sample, Standing
 from tlbench.leaderboard.cells import domains, shared_cells
 from tlbench.leaderboard.columns import filled
-from tlbench.leaderboard.estimates import Block, estimates, gap, ranges
+from tlbench.leaderboard.inference.estimates import Block, estimates, gap, ranges
 from tlbench.leaderboard.model import Group, Row
 from tlbench.leaderboard.pairing import BLIND, CEILING, FLOOR, Pairing, joint
 from tlbench.leaderboard.standing import standings

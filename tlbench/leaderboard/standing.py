@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlbench.api.columns import Standing
-from tlbench.leaderboard.aggregates import interquartile_mean, pareto
-from tlbench.leaderboard.crossed import Design
-from tlbench.leaderboard.significance import ranks
+from tlbench.leaderboard.inference.aggregates import interquartile_mean, pareto
+from tlbench.leaderboard.inference.crossed import Design
+from tlbench.leaderboard.inference.significance import ranks
 from tlbench.leaderboard.statistics import Estimate
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tlbench.errors import TlbenchError
-from tlbench.leaderboard.files import write, write_parquet, write_text
+from tlbench.leaderboard.forms.files import write, write_parquet, write_text
 from tlbench.leaderboard.text import clean
 from tlbench.loading import loaded
 from tlbench.publish.cards import data_card, space_card

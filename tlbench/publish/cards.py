@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tlbench.leaderboard.files import to_markdown
+from tlbench.leaderboard.forms.files import to_markdown
 from tlbench.leaderboard.text import bounded, markdown
 
 if TYPE_CHECKING:

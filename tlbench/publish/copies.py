@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tlbench.errors import TlbenchError
-from tlbench.leaderboard.files import write, write_text
+from tlbench.leaderboard.forms.files import write, write_text
 from tlbench.leaderboard.text import clean
 from tlbench.publish.privacy import Kept, paths_in, public, shortened
 from tlbench.results import verify

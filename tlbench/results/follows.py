@@ -170,7 +170,7 @@ def gains(folder: Path, records: Sequence[Record], planned: Sequence[Trial], plu
 
 
 def _plain(board: Any) -> Any:
-    from tlbench.leaderboard.files import to_json
+    from tlbench.leaderboard.forms.files import to_json
 
     return json.loads(to_json(board))
 

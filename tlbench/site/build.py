@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from tlbench import __version__
 from tlbench.errors import StoreError
-from tlbench.leaderboard import files
-from tlbench.leaderboard.analysis import analyse
+from tlbench.leaderboard.forms import files
+from tlbench.leaderboard.inference.analysis import analyse
 from tlbench.site import trials, words
 from tlbench.site.encode import Slugs, name, prose, script
 from tlbench.site.groups import columns, group_data, places
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from tlbench.leaderboard.analysis import Analysis
     from tlbench.leaderboard.board import Leaderboard
+    from tlbench.leaderboard.inference.analysis import Analysis
     from tlbench.leaderboard.model import Group
     from tlbench.loading import Loaded
     from tlbench.plugins import Plugins

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlbench.leaderboard.curves import curves
-from tlbench.leaderboard.files import finite
+from tlbench.leaderboard.forms.files import finite
 from tlbench.site.encode import name, prose, rounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from tlbench.leaderboard.analysis import Analysis
     from tlbench.leaderboard.board import Leaderboard
     from tlbench.leaderboard.columns import Cell
+    from tlbench.leaderboard.inference.analysis import Analysis
     from tlbench.leaderboard.model import Group, Row
 
 VERDICTS = {"helps": "+", "hurts": "-", "undecided": "0"}

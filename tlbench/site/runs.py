@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tlbench.api.trials import Trial
-from tlbench.leaderboard import files
+from tlbench.leaderboard.forms import files
 from tlbench.results.store import from_line
 from tlbench.results.verify import standing
 from tlbench.site.encode import Slugs, bounded, name, prose

@@ -16,9 +16,9 @@ from tlbench.site.groups import places
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from tlbench.leaderboard.analysis import Analysis
     from tlbench.leaderboard.board import Leaderboard
     from tlbench.leaderboard.columns import Cell
+    from tlbench.leaderboard.inference.analysis import Analysis
     from tlbench.leaderboard.model import Group, Row
 
 LISTED = 6

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tlbench.leaderboard import text
-from tlbench.leaderboard.layout import shorten
 from tlbench.leaderboard.text import clean
+from tlbench.leaderboard.views.layout import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

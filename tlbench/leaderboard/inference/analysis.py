@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tlbench.leaderboard import aggregates, significance
-from tlbench.leaderboard.aggregates import Profile
 from tlbench.leaderboard.cells import domains
+from tlbench.leaderboard.inference import aggregates, significance
+from tlbench.leaderboard.inference.aggregates import Profile
 from tlbench.leaderboard.standing import rank_intervals
 from tlbench.leaderboard.statistics import Estimate
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from tlbench.leaderboard.board import Leaderboard
     from tlbench.leaderboard.cells import Cells
+    from tlbench.leaderboard.inference.significance import Test
     from tlbench.leaderboard.model import Group
-    from tlbench.leaderboard.significance import Test
     from tlbench.leaderboard.statistics import Floats, Ints
 
 THRESHOLDS = 101

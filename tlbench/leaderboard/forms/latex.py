@@ -10,16 +10,16 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
-from tlbench.leaderboard.layout import shorten
-from tlbench.leaderboard.leading import lead
+from tlbench.leaderboard.inference.leading import lead
 from tlbench.leaderboard.text import MINUS, bounded, clean, number
+from tlbench.leaderboard.views.layout import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tlbench.leaderboard.board import Leaderboard
     from tlbench.leaderboard.columns import Cell
-    from tlbench.leaderboard.leading import Lead
+    from tlbench.leaderboard.inference.leading import Lead
     from tlbench.leaderboard.model import Group, Row
 
 WIDEST = 36

@@ -9,8 +9,8 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from tlbench.leaderboard.layout import GAP, MARKS, chosen_rows, shorten
 from tlbench.leaderboard.text import NONE, clean, number
+from tlbench.leaderboard.views.layout import GAP, MARKS, chosen_rows, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlbench.errors import StoreError
 from tlbench.leaderboard import text
-from tlbench.leaderboard.layout import ELSEWHERE, MARKS, SECTIONS, VERDICTS, Shown, chosen_rows, shown_columns
+from tlbench.leaderboard.views.layout import ELSEWHERE, MARKS, SECTIONS, VERDICTS, Shown, chosen_rows, shown_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

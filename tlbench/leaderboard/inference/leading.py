@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from tlbench.leaderboard.cells import domains
-from tlbench.leaderboard.paired import paired
+from tlbench.leaderboard.inference.paired import paired
 from tlbench.leaderboard.statistics import Estimate
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tlbench.leaderboard import text
-from tlbench.leaderboard.layout import folded
 from tlbench.leaderboard.text import clean
+from tlbench.leaderboard.views.layout import folded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

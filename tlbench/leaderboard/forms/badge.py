@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from tlbench.leaderboard.leading import fair
+from tlbench.leaderboard.inference.leading import fair
 from tlbench.leaderboard.text import bounded, clean, html
 
 if TYPE_CHECKING:

@@ -14,7 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from tlbench.leaderboard.columns import Cell
-from tlbench.leaderboard.layout import (
+from tlbench.leaderboard.inference.leading import fair, lead
+from tlbench.leaderboard.text import NONE, clean
+from tlbench.leaderboard.views.layout import (
     GAP,
     LEGEND,
     NAMES,
@@ -27,9 +29,7 @@ from tlbench.leaderboard.layout import (
     groups_named,
     parts,
 )
-from tlbench.leaderboard.leading import fair, lead
-from tlbench.leaderboard.matrix_view import MOST_MATRICES, gain_matrices
-from tlbench.leaderboard.text import NONE, clean
+from tlbench.leaderboard.views.matrix_view import MOST_MATRICES, gain_matrices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

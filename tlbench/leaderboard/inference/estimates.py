@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from tlbench.leaderboard.crossed import Layout
+from tlbench.leaderboard.inference.crossed import Layout
 from tlbench.leaderboard.statistics import Estimate, Floats, Ints, error_floor, weighted_mean
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tlbench.errors import TlbenchError
-from tlbench.leaderboard.analysis import analyse
 from tlbench.leaderboard.curves import curves as curves_of
-from tlbench.leaderboard.layout import shorten
+from tlbench.leaderboard.inference.analysis import analyse
 from tlbench.leaderboard.text import MINUS, clean, number
+from tlbench.leaderboard.views.layout import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

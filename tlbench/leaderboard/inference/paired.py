@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from tlbench.leaderboard.crossed import Layout
+from tlbench.leaderboard.inference.crossed import Layout
 from tlbench.leaderboard.statistics import Estimate, error_floor, student_intervals, verdicts
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tlbench.leaderboard import text
-from tlbench.leaderboard.compare_view import intervals
 from tlbench.leaderboard.text import clean
+from tlbench.leaderboard.views.compare_view import intervals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
