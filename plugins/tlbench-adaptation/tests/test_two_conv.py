@@ -20,6 +20,11 @@ def test_the_contract_holds(backbone: Any) -> None:
     check_backbone(backbone, GREY)
 
 
+def test_in_colour_it_takes_grey_and_coloured_images() -> None:
+    for shape in (GREY, Shape("image", (3, 32, 32))):
+        check_backbone(TwoConv(channels=3), shape)
+
+
 def test_a_frame_keeps_the_pixels_and_puts_black_around_them() -> None:
     x = torch.rand(2, 1, 16, 16)
     framed = frame(x, 28)

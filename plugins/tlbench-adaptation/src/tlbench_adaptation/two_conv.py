@@ -22,7 +22,7 @@ class TwoConvNet(nn.Module):
         super().__init__()
         first, second = spec.filters
         side = ((spec.size - 4) // 2 - 4) // 2
-        self.low = nn.Sequential(nn.Conv2d(1, first, 5), nn.ReLU(), nn.MaxPool2d(2))
+        self.low = nn.Sequential(nn.Conv2d(spec.channels, first, 5), nn.ReLU(), nn.MaxPool2d(2))
         self.high = nn.Sequential(nn.Conv2d(first, second, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(spec.dropout / 2))
         self.dense = nn.Sequential(
             nn.Flatten(), nn.Linear(second * side**2, spec.features), nn.ReLU(), nn.Dropout(spec.dropout)
@@ -47,7 +47,7 @@ def frame(x_BKHW: Tensor, size: int) -> Tensor:
 
 @dataclass(frozen=True)
 class TwoConv:
-    """Two 5 x 5 convolutions with pooling and a fully connected layer (after LeCun et al. 1998), for grey images.
+    """Two 5 x 5 convolutions with pooling and a fully connected layer (after LeCun et al. 1998).
 
     ``fit: resize`` brings all images to one size, as every other backbone does. ``fit: pad`` leaves the pixels
     as they are and puts smaller images into the middle of a black square: so USPS's 16 pixels do not become
@@ -59,6 +59,8 @@ class TwoConv:
 
     size: int = 28
     """Side of the square input."""
+    channels: Literal[1, 3] = 1
+    """1: all images in grey; 3: in colour, where grey ones have three equal channels."""
     filters: tuple[int, int] = (20, 50)
     """Channels of the two convolutions."""
     features: int = 128
@@ -71,6 +73,8 @@ class TwoConv:
     def __post_init__(self) -> None:
         if self.size < 16:
             raise ValueError(f"size must be at least 16, got {self.size}")
+        if self.fit == "pad" and self.channels != 1:
+            raise ValueError(f"fit: pad takes images as they are, in grey, got channels {self.channels}")
         if len(self.filters) != 2 or min(*self.filters, self.features) < 1:
             raise ValueError(f"need two numbers of filters and features >= 1, got {self.filters} and {self.features}")
         if not 0 <= self.dropout < 1:
@@ -81,4 +85,8 @@ class TwoConv:
             raise SkipTrial(f"the backbone 'two-conv' takes images; this data set has {shape.kind} of {shape.dims}")
         if self.fit == "pad" and shape.dims[0] != 1:
             raise SkipTrial("the backbone 'two-conv' with fit: pad takes grey images as they are; these have colours")
-        return TwoConvNet(self, None if self.fit == "pad" else InputTransform(self.size, 1, (0.5,), (0.5,)))
+        return TwoConvNet(self, None if self.fit == "pad" else self._transform())
+
+    def _transform(self) -> InputTransform:
+        half = (0.5,) * self.channels
+        return InputTransform(self.size, self.channels, half, half)
