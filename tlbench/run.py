@@ -16,6 +16,7 @@ from tlbench.discovery.checks import where
 from tlbench.errors import StoreError, SuiteError
 from tlbench.plan.build import build
 from tlbench.plan.estimate import Estimate, estimate
+from tlbench.results.reading import PlainTrials, with_trial
 from tlbench.results.store import RunFolder, Writer
 from tlbench.suite.load import load
 
@@ -277,7 +278,8 @@ def current(records: Mapping[str, Record], planned: Sequence[Trial]) -> list[Rec
     if not planned:
         return list(records.values())
     found = ((trial, records[trial.key]) for trial in planned if trial.key in records)
-    return [replace(r, trial=t.to_json()) for t, r in found if r.trial.get("fingerprint") == t.fingerprint]
+    plain = PlainTrials()
+    return [with_trial(r, plain.of(t)) for t, r in found if r.trial.get("fingerprint") == t.fingerprint]
 
 
 def of_one_content(records: Mapping[str, Record]) -> tuple[dict[str, Record], list[str]]:
@@ -286,7 +288,8 @@ def of_one_content(records: Mapping[str, Record]) -> tuple[dict[str, Record], li
     A key says which data set is meant, not what is in it. Where its content has changed, results on the old one must
     not be compared with results on the new one: they are passed over, and their trials run again.
     """
-    used = {record.key: list(_contents(record)) for record in records.values()}
+    names: dict[int, str] = {}
+    used = {record.key: list(_contents(record, names)) for record in records.values()}
     latest: dict[str, tuple[str, str]] = {}
     for record in records.values():
         for data_set, content in used[record.key]:
@@ -298,12 +301,15 @@ def of_one_content(records: Mapping[str, Record]) -> tuple[dict[str, Record], li
     return {key: record for key, record in records.items() if key not in stale}, [note]
 
 
-def _contents(record: Record) -> Iterator[tuple[str, str]]:
-    """Which data sets a record used, and the hash of what was in them."""
+def _contents(record: Record, names: dict[int, str]) -> Iterator[tuple[str, str]]:
+    """Which data sets a record used, and the hash of what was in them; ``names`` are kept by identity of the choice."""
     for role in ("target", "source"):
         about, choice = record.data.get(role), record.trial.get(role)
         if about and choice and "content" in about:
-            yield f"{choice['name']} {choice['params']}", str(about["content"])
+            name = names.get(id(choice))
+            if name is None:
+                name = names[id(choice)] = f"{choice['name']} {choice['params']}"
+            yield name, str(about["content"])
 
 
 def board_of(

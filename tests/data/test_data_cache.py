@@ -1,16 +1,20 @@
 """The cache of arrays: built once, whole or absent, mended where damaged, never a reason to fail."""
 
+import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tlbench import cli
 from tlbench.api.data import Array, Domain, Split
 from tlbench.data.cache import DataCache, available_memory, domain_hash, pack, unpack
+from tlbench.data.entries import entries, prune
 from tlbench.errors import DataError
 
 
@@ -246,3 +250,108 @@ def run_code(code: str, *arguments: str) -> None:
 
 def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+
+
+# ---- making room -----------------------------------------------------------------------------------
+
+
+def three_entries(folder: Path) -> tuple[DataCache, list[Path]]:
+    """A cache with three entries of one size, used 3, 2 and 1 days ago; their folders in that order."""
+    cache = cache_in(folder)
+    paths: list[Path] = []
+    for days in (3, 2, 1):
+        cache.arrays(f"key {days}", Builder())
+        (new,) = (p for p in (folder / "cache" / "arrays").iterdir() if p.is_dir() and p not in paths)
+        os.utime(new, (time.time() - days * 86_400,) * 2)
+        paths.append(new)
+    return cache, paths
+
+
+def test_what_was_not_used_for_long_goes_and_the_rest_stays(tmp_path: Path) -> None:
+    _, paths = three_entries(tmp_path)
+    assert [entry.path for entry in entries(tmp_path / "cache")] == paths
+    assert all(entry.num_bytes > 50 * 48 for entry in entries(tmp_path / "cache"))
+    removed = prune(tmp_path / "cache", older_than=1.5 * 86_400)
+    assert [entry.path for entry in removed] == paths[:2]
+    assert [p for p in (tmp_path / "cache" / "arrays").iterdir() if p.is_dir()] == paths[2:]
+
+
+def test_a_size_is_kept_by_removing_the_least_recently_used(tmp_path: Path) -> None:
+    cache, paths = three_entries(tmp_path)
+    cache.arrays("key 3", Builder())  # read again: now the most recently used
+    size = entries(tmp_path / "cache")[0].num_bytes
+    assert [entry.path for entry in prune(tmp_path / "cache", max_bytes=2 * size + 100)] == [paths[1]]
+    assert prune(tmp_path / "cache", max_bytes=2 * size + 100) == []
+    assert len(prune(tmp_path / "cache", max_bytes=0)) == 2
+    build = Builder()
+    assert same(cache.arrays("key 3", build), Builder()())
+    assert build.calls == 1
+    with pytest.raises(ValueError, match="max_bytes must not be negative"):
+        prune(tmp_path / "cache", max_bytes=-1)
+
+
+def test_arrays_that_are_being_read_stay_readable_when_their_entry_goes(tmp_path: Path) -> None:
+    cache = cache_in(tmp_path)
+    held = cache.arrays("key", Builder())
+    assert len(prune(tmp_path / "cache", older_than=0)) == 1
+    assert same(held, Builder()())
+    assert entry_files(tmp_path) == []
+
+
+def test_an_entry_that_a_process_is_building_is_left_alone(tmp_path: Path) -> None:
+    import fcntl
+
+    _, paths = three_entries(tmp_path)
+    with paths[0].with_suffix(".lock").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert [entry.path for entry in prune(tmp_path / "cache", max_bytes=0)] == paths[1:]
+    assert [entry.path for entry in entries(tmp_path / "cache")] == [paths[0]]
+
+
+READERS = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from tlbench.data.cache import DataCache
+folder, end = Path(sys.argv[1]), time.monotonic() + 3
+(folder / f"ready-{sys.argv[2]}").touch()
+reads = 0
+while time.monotonic() < end:
+    for k in range(4):
+        cache = DataCache(folder / "cache", None, folder)
+        x = cache.arrays(f"key {k}", lambda: {"x": np.full(20_000, k)})["x"]
+        assert (x == k).all()
+        assert cache.warnings == [], cache.warnings
+        reads += 1
+assert reads > 20
+"""
+
+
+def test_workers_read_on_while_the_cache_is_emptied_again_and_again(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", "-c", READERS, str(tmp_path)]
+    readers = [subprocess.Popen([*command, name], env=environment()) for name in ("a", "b")]
+    removed = 0
+    while any(reader.poll() is None for reader in readers):
+        removed += len(prune(tmp_path / "cache", max_bytes=0))
+        time.sleep(0.002)
+    assert [reader.returncode for reader in readers] == [0, 0]
+    assert removed > 5
+
+
+def test_the_command_tells_and_makes_room(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, paths = three_entries(tmp_path)
+    at = ["--cache", str(tmp_path / "cache")]
+    assert cli.main(["cache", "info", *at]) == 0
+    told = capsys.readouterr().out
+    assert "3 entries" in told
+    assert "3.0 days ago" in told
+    assert cli.main(["cache", "prune", *at]) == 1
+    assert "--older-than DAYS" in capsys.readouterr().err
+    assert cli.main(["cache", "prune", "--max-size", "-1", *at]) == 1
+    assert "must not be negative" in capsys.readouterr().err
+    assert cli.main(["cache", "prune", "--older-than", "1.5", "--json", *at]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["removed"]["entries"], said["left"]["entries"]) == (2, 1)
+    assert [p for p in (tmp_path / "cache" / "arrays").iterdir() if p.is_dir()] == paths[2:]
+    assert cli.main(["cache", "info", "--json", "--cache", str(tmp_path / "none")]) == 0
+    assert json.loads(capsys.readouterr().out)["entries"] == 0

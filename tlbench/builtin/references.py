@@ -40,6 +40,11 @@ class SourceOnly:
     lr: float = 1.0
     """Multiplies the recipe's learning rate."""
 
+    @property
+    def trains_as(self) -> str | None:
+        """The strategy whose training this is: where recipe and data are the same too, one is done for both."""
+        return SourceTraining.name if self.lr == 1.0 else None
+
     def fit(self, ctx: Context) -> Fitted:
         return _train(ctx, "source", self.lr)
 
@@ -66,6 +71,7 @@ class SourceTraining:
     name: ClassVar[str] = "source-training"
     needs: ClassVar[frozenset[str]] = frozenset({"source"})
     start: ClassVar[Start] = "weights"
+    trains_as: ClassVar[str] = name
 
     def fit(self, ctx: Context) -> Fitted:
         return _train(ctx, "source", 1.0)

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from tlbench import __version__
-from tlbench.cli import boards, catalog, compare, exchange, publish, running, site, trials
+from tlbench.cli import boards, cache, catalog, compare, exchange, publish, running, site, trials
 from tlbench.cli.shared import Parser, drop_output, plugin_arguments
 from tlbench.errors import SuiteError, TlbenchError
 
@@ -70,6 +70,6 @@ def parser() -> argparse.ArgumentParser:
             plugin_arguments(added)
         return added
 
-    for part in (running, boards, compare, site, publish, trials, catalog, exchange):
+    for part in (running, boards, compare, site, publish, trials, catalog, exchange, cache):
         part.add(command)
     return top

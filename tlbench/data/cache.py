@@ -55,6 +55,8 @@ class DataCache:
         """
         entry = self.folder / "arrays" / hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
         if (found := _read(entry, key)) is not None:
+            with contextlib.suppress(OSError):  # a cache that is only read
+                os.utime(entry)  # when it was last used, for whoever makes room
             return found
         with _alone(entry.with_suffix(".lock")):
             if (found := _read(entry, key)) is not None:
@@ -167,7 +169,7 @@ def _read(entry: Path, key: str) -> dict[str, Array] | None:
 def _write(entry: Path, key: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Write an entry beside its place, move it there whole, and read it back."""
     entry.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(entry.parent)
+    sweep(entry.parent)
     ours = Path(tempfile.mkdtemp(prefix=".new-", dir=entry.parent))
     try:
         stated = {}
@@ -214,7 +216,7 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
-def _sweep(folder: Path) -> None:
+def sweep(folder: Path) -> None:
     """Remove what killed processes left half-written more than a day ago."""
     for pattern in (".new-*", ".old-*"):
         for left in folder.glob(pattern):

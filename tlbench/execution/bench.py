@@ -175,8 +175,12 @@ def make_spec(
     memory_limit: int | None = None,
     checkpoint_seconds: float = 20.0,
     save_predictions: bool = False,
+    share: bool = True,
 ) -> dict[str, Any]:
-    """Everything that another process needs to make the same bench, as plain data."""
+    """Everything that another process needs to make the same bench, as plain data.
+
+    ``share``: trials of which nothing of the target is seen share their training; see ``tlbench.execution.sharing``.
+    """
     return {
         "plugins": dict(plugins.spec),
         "run": str(run.resolve()),
@@ -191,6 +195,7 @@ def make_spec(
         "memory_limit": memory_limit,
         "checkpoint_seconds": checkpoint_seconds,
         "save_predictions": save_predictions,
+        "share": share,
     }
 
 

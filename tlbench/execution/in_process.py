@@ -22,12 +22,14 @@ class InProcess:
 
     def run(self, plan: Plan, work: Work) -> Iterator[Record]:
         from tlbench.execution.schedule import Schedule
+        from tlbench.execution.sharing import for_this_run
         from tlbench.execution.trial import ended
 
         schedule = Schedule([t for t in plan.todo if t.skip is None])
-        while not work.stopping() and (trial := schedule.take()) is not None:
-            work.started(trial, "this process")
-            record = work(trial)
-            yield record
-            for child, reason in schedule.finish(trial, record):
-                yield ended(child, Status.PARENT_FAILED, reason, work.spec)
+        with for_this_run(work.spec["run"]):
+            while not work.stopping() and (trial := schedule.take()) is not None:
+                work.started(trial, "this process")
+                record = work(trial)
+                yield record
+                for child, reason in schedule.finish(trial, record):
+                    yield ended(child, Status.PARENT_FAILED, reason, work.spec)

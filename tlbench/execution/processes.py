@@ -71,6 +71,7 @@ class WorkerProcesses:
 
     def run(self, plan: Plan, work: Work) -> Iterator[Record]:
         from tlbench.execution.schedule import Schedule
+        from tlbench.execution.sharing import for_this_run
         from tlbench.execution.trial import ended
 
         trials = [t for t in plan.todo if t.skip is None]
@@ -79,6 +80,8 @@ class WorkerProcesses:
         slots = slots_of(work.spec, self.workers)[: max(1, len(trials))]
         halt = threading.Event()  # the run is over, one way or another: end the workers at once
         threads = [threading.Thread(target=self._serve, args=(slot, work, schedule, news, halt)) for slot in slots]
+        kept = contextlib.ExitStack()
+        kept.enter_context(for_this_run(work.spec["run"]))
         for thread in threads:
             thread.start()
         try:
@@ -106,6 +109,7 @@ class WorkerProcesses:
             schedule.close()
             for thread in threads:
                 thread.join()
+            kept.close()
 
     def _serve(
         self,

@@ -70,9 +70,8 @@ class PoolScorer:
     def rates(self) -> dict[str, Any]:
         """Examples/s and latency of the main predictor."""
         predictor, pool = self.predictors[self.main], self.problem.test[self.main]
-        if len(self.windows) < 4:  # too few for a steady state: score the test set again
-            for _ in range(3):
-                scoring.predict(predictor, pool, self.conditions, windows=self.windows)
+        while len(self.windows) < 4:  # too few for a steady state: score the test set again
+            scoring.predict(predictor, pool, self.conditions, windows=self.windows)
         inference = scoring.rate_of(self.windows)
         return {
             "inference": inference._asdict() if inference else None,

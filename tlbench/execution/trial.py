@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import shutil
 import traceback
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from tlbench.execution.desk import Desk, predictors_of, refit
 from tlbench.execution.environment import environment
 from tlbench.execution.episodes import EpisodeScorer, about_episodes
 from tlbench.execution.score import PoolScorer, evaluate
+from tlbench.execution.sharing import Lasting, shared
 from tlbench.execution.similarity import similarity
 from tlbench.models.factory import ModelFactory
 from tlbench.training.checkpoint import Checkpoints, Interrupted
@@ -82,7 +84,7 @@ def run_trial(trial: Trial, bench: Bench) -> Record:
         suite=str(bench.spec["suite"]),
         reason=reason,
         clocks={**clocks.seconds, "total": clocks.total()},
-        memory=peaks(bench.device),
+        memory=_larger(peaks(bench.device), found.pop("memory", {})),
         environment=environment(str(bench.device), int(bench.spec["threads"]), shared=bool(bench.spec["shared"])),
         started=started,
         finished=now(),
@@ -147,7 +149,8 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
         _seed_everything(seeds, trial)
         folder = bench.run.work(trial.key) / trial.fingerprint[:12]
         tape = Tape(folder)
-        checkpoints = Checkpoints(folder, float(bench.spec["checkpoint_seconds"]))
+        common = None if refits else shared(trial, desk, given, folder)
+        checkpoints = (Checkpoints if common is None else Lasting)(folder, float(bench.spec["checkpoint_seconds"]))
     if refits:
         again = partial(_problem, trial, bench, parts, models)
         keep = partial(bench.save_predictions, trial)
@@ -157,12 +160,15 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
         return
     with clocks.measure("setup"):
         ctx = desk.context(given, tape, checkpoints)
-    with clocks.measure("training"):
+    with nullcontext() if common is None else common.once(bench.stop), clocks.measure("training"):
         fitted = parts.strategy.fit(ctx)
         tape.close()
-    # a resumed trial counts what came before
+    # a resumed trial counts what came before, and one that shares a training what that took
     clocks.seconds["training"] = max(clocks.seconds["training"], tape.seconds)
     found["resumed_from"] = checkpoints.resumed_from
+    taken = common is not None and common.by is not None and checkpoints.resumed_from > 0
+    if common is not None and taken:
+        found["resumed_from"], found["memory"] = 0, common.memory
     if ctx.session.reported:
         found["data"]["reported"] = dict(ctx.session.reported)
     scored, said_of_test = _scored(
@@ -171,6 +177,8 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
     found |= scored
     found["data"] |= said_of_test
     found["cost"] |= _sizes(fitted, tape)
+    if common is not None and taken:
+        found["cost"]["trained_by"] = common.by
     if trial.kind == "source-model":
         said = {
             "shape": list(target.domain.shape.dims),
@@ -332,6 +340,13 @@ def _sizes(fitted: Any, tape: Tape) -> dict[str, Any]:
     names = {name for name, t in tape.live() if isinstance(t, nn.Parameter)}
     whole = sum(p.numel() for p in fitted.parameters()) if isinstance(fitted, nn.Module) else None
     return {"parameters": whole, "trained_parameters": sum(t.numel() for n, t in trained.items() if n in names)}
+
+
+def _larger(ours: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Of each peak the larger; that of a training that another trial did counts too."""
+    return {
+        name: max((v for v in (value, other.get(name)) if v is not None), default=None) for name, value in ours.items()
+    }
 
 
 def _about_data(

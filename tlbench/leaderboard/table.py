@@ -125,7 +125,11 @@ def columnar(
         [-1 if (r := t["reference"]) is None else labels.setdefault(r, len(labels)) for t in trials], dtype=np.int64
     )
     devices: dict[str, int] = {}
-    device = [devices.setdefault(_device(r), len(devices)) for r in kept] + [-1] * len(waiting)
+    known: dict[int, int] = {}  # by identity: records share equal environments
+    for record in kept:
+        if id(record.environment) not in known:
+            known[id(record.environment)] = devices.setdefault(_device(record), len(devices))
+    device = [known[id(r.environment)] for r in kept] + [-1] * len(waiting)
 
     n = len(trials)
     numbers = {key: np.full(n, np.nan) for key in NUMBERS}
@@ -193,12 +197,16 @@ class _Intern:
 
     def __init__(self) -> None:
         self.choices: list[Choice] = []
+        self._by_identity: dict[int, tuple[int, Mapping[str, Any]]] = {}
         self._by_text: dict[tuple[str, str, str], int] = {}
         self._by_digest: dict[str, int] = {}
 
     def code(self, choice: Mapping[str, Any] | None) -> int:
         if choice is None:
             return -1
+        known = self._by_identity.get(id(choice))  # records share equal choices; held, so that no other takes its id
+        if known is not None:
+            return known[0]
         # repr: far cheaper than the digest, and equal texts are equal values
         text = (choice["name"], choice["label"], repr(choice["params"]))
         code = self._by_text.get(text)
@@ -208,6 +216,7 @@ class _Intern:
             if code == len(self.choices):
                 self.choices.append(made)
             self._by_text[text] = code
+        self._by_identity[id(choice)] = (code, choice)
         return code
 
     def axis(self) -> Axis:
@@ -223,6 +232,8 @@ class _Intern:
 
 def _number(value: Any) -> float:
     """A finite number, or NaN."""
+    if type(value) is float:  # almost always
+        return value if math.isfinite(value) else math.nan
     if isinstance(value, int | float) and math.isfinite(value):
         return float(value)
     return math.nan

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from tlbench.api.trials import PRETRAINED, Choice, Plan, Trial
+from tlbench.api.trials import KEY_VERSION, PRETRAINED, Choice, Plan, Trial
+from tlbench.collector import many_objects
 from tlbench.errors import SuiteError
 from tlbench.plan.done import done_keys
 from tlbench.plan.factors import Cell, cell, fingerprints, no_weights, references
@@ -34,7 +36,8 @@ def build(
     wanted. Raises ``SuiteError`` where the filters leave no trial, ``PluginError``
     where a plugin is missing that every plan needs.
     """
-    trials = tuple(_trials(suite, plugins))
+    with many_objects():
+        trials = tuple(_trials(suite, plugins))
     if not trials:
         raise SuiteError([f"{suite.path}: 'include' and 'exclude' leave no trial"])
     done = done_keys(
@@ -60,6 +63,8 @@ class Row(NamedTuple):
     skip: str | None
     from_model: bool
     fingerprint: str
+    factors: str
+    """The part of the keys that all seeds share, as ``Trial.key`` joins it."""
 
 
 def _trials(suite: Suite, plugins: Plugins) -> Iterator[Trial]:
@@ -67,6 +72,7 @@ def _trials(suite: Suite, plugins: Plugins) -> Iterator[Trial]:
     by_seed = any("seed" in wanted for wanted in (*suite.include, *suite.exclude))
     rows = [] if by_seed else _rows(suite, plugins, None)
     training = SourceTraining(suite, plugins)
+    recipe = suite.recipe
     for seed in suite.seeds:
         keys: dict[tuple[str, str], tuple[str, ...]] = {}
         for row in _rows(suite, plugins, seed) if by_seed else rows:
@@ -78,19 +84,32 @@ def _trials(suite: Suite, plugins: Plugins) -> Iterator[Trial]:
                     keys[at] = (model.key,)
                     yield model
                 parents = keys[at]
-            yield Trial(
-                source=row.source,
-                target=row.target,
-                task=row.task,
-                strategy=row.strategy,
-                backbone=row.backbone,
-                recipe=suite.recipe,
-                seed=seed,
-                parents=parents,
-                reference=row.reference,
-                skip=row.skip,
-                fingerprint=row.fingerprint,
-            )
+            yield keyed(row, recipe, seed, parents)
+
+
+def keyed(row: Row, recipe: Choice, seed: int, parents: tuple[str, ...]) -> Trial:
+    """A trial of a row with its key: the factors' digests stand in ``row.factors`` once for all seeds.
+
+    The same as ``Trial(...)``, whose constructor and ``key`` take three times as long; a test holds them together.
+    """
+    text = "/".join((row.factors, recipe.digest, str(seed), *parents))
+    trial = object.__new__(Trial)
+    trial.__dict__.update(
+        source=row.source,
+        target=row.target,
+        task=row.task,
+        strategy=row.strategy,
+        backbone=row.backbone,
+        recipe=recipe,
+        seed=seed,
+        kind="trial",
+        parents=parents,
+        reference=row.reference,
+        skip=row.skip,
+        fingerprint=row.fingerprint,
+        key=hashlib.blake2b(text.encode(), digest_size=16).hexdigest(),
+    )
+    return trial
 
 
 class SourceTraining:
@@ -153,16 +172,21 @@ def _unordered(suite: Suite, plugins: Plugins, seed: int | None) -> Iterator[tup
         listed = [cell(plugins, task, strategy) for strategy in suite.strategies]
         reference = known[0].strategy if known else None
         digests = {own.strategy.digest for own in known}
+        others = [own for own in listed if own.strategy.digest not in digests]
+        filtered = bool(suite.include or suite.exclude)
         for backbone in suite.backbones:
             weightless: str | None = None
             if any(source.name == PRETRAINED for source in suite.sources):
                 weightless = no_weights(plugins, backbone)
             seen: set[tuple[str, str]] = set()
             for source, target in suite.pairs:
-                chosen = [own for own in listed if _wanted(suite, source, target, backbone, own, seed)]
-                compared = [own for own in chosen if own.strategy.digest not in digests]
+                chosen, compared = listed, others
+                if filtered:
+                    chosen = [own for own in listed if _wanted(suite, source, target, backbone, own, seed)]
+                    compared = [own for own in chosen if own.strategy.digest not in digests]
                 if any(_skip(own, source, weightless) is None for own in compared):
-                    chosen = known + [own for own in chosen if own.strategy.digest not in digests]
+                    chosen = known + compared
+                ends = f"{target.digest}/{task.digest}"
                 for own in chosen:
                     if not own.needs_source:
                         at = (target.digest, own.strategy.digest)
@@ -190,6 +214,15 @@ def _unordered(suite: Suite, plugins: Plugins, seed: int | None) -> Iterator[tup
                             backbone.name,
                             *own.inner,
                             *(inherited if from_model else ()),
+                        ),
+                        factors="/".join(
+                            (
+                                str(KEY_VERSION),
+                                source.digest if own.needs_source else "-",
+                                ends,
+                                own.strategy.digest,
+                                backbone.digest,
+                            )
                         ),
                     )
                     yield row, own.strategy.digest in digests

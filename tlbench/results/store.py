@@ -7,6 +7,7 @@
       predictions/KEY.npz       test scores, where asked for
       logs/KEY.log        what a trial printed
       work/KEY/           checkpoints of trials that are not finished
+      work/shared/        ends of trainings that several trials have alike, while the run goes on
       leaderboard/        the reports
 
 Merging two machines is a union of ``records/``. A torn last line (a writer was killed) is passed over; any
@@ -25,13 +26,16 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 from tlbench.api.records import Record, Status
-from tlbench.api.trials import Trial
+from tlbench.collector import many_objects
 from tlbench.errors import StoreError
+from tlbench.results.reading import Reader, trials_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
+
+    from tlbench.api.trials import Trial
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 _HEAD = re.compile(r'\{"check":"([0-9a-f]{24})","record":')
@@ -105,28 +109,31 @@ class RunFolder:
 
     # ---- reading ---------------------------------------------------------------------------------
 
-    def lines(self) -> Iterator[Record]:
-        """Every record in the order of writing; damaged lines go to ``problems``."""
+    def lines(self, *, slim: bool = False) -> Iterator[Record]:
+        """Every record in the order of writing, equal parts shared; damaged lines go to ``problems``.
+
+        ``slim`` ones are without what no board needs, as ``reading.Reader`` says.
+        """
+        reader = Reader(slim=slim)
         for file in sorted((self.path / "records").glob("*.jsonl")):
             try:
-                text = file.read_bytes()
+                with file.open("rb") as rows:
+                    for number, row in enumerate(rows, 1):
+                        if not row.strip():
+                            continue
+                        try:
+                            yield reader.record(row.rstrip(b"\n"))
+                        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+                            torn = not row.endswith(b"\n")
+                            why = "torn: its writer was stopped; the trial runs again" if torn else str(error)
+                            self.problems.append(f"{file}:{number}: passed over: {why}")
             except OSError as error:
                 self.problems.append(f"{file}: cannot be read: {error.strerror}")
-                continue
-            rows = text.split(b"\n")
-            for number, row in enumerate(rows, 1):
-                if not row.strip():
-                    continue
-                try:
-                    yield from_line(row.decode())
-                except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-                    torn = number == len(rows)
-                    why = "torn: its writer was stopped; the trial runs again" if torn else str(error)
-                    self.problems.append(f"{file}:{number}: passed over: {why}")
 
-    def records(self) -> dict[str, Record]:
-        """The last record of each key; an ``ok`` one is never replaced by one that is not."""
-        return last_of_each(self.lines())
+    def records(self, *, slim: bool = False) -> dict[str, Record]:
+        """The last record of each key; an ``ok`` one is never replaced by one that is not; ``slim`` as there."""
+        with many_objects():
+            return last_of_each(self.lines(slim=slim))
 
     def find(self, prefix: str) -> Record:
         """The record whose key begins so. Raises ``StoreError`` where none or several do."""
@@ -144,8 +151,7 @@ class RunFolder:
     def planned(self) -> tuple[Trial, ...]:
         """The trials of the last plan of this run; empty where there is none."""
         try:
-            data = json.loads((self.path / "run.json").read_text())
-            return tuple(Trial.from_json(t) for t in data["trials"])
+            return trials_of((self.path / "run.json").read_bytes())
         except FileNotFoundError:
             return ()
         except (OSError, ValueError, KeyError, TypeError) as error:

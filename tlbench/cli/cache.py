@@ -1,0 +1,93 @@
+"""The command about the data cache: what is in it, and making room."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tlbench.cli.shared import Commands, Parser
+from tlbench.errors import TlbenchError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from tlbench.data.entries import Entry
+
+DAY = 86_400
+
+
+def add(command: Commands) -> None:
+    """Add it."""
+    cache = command("cache", _info, "the cache of decoded data: what is in it, and making room", plugins=False)
+    below = cache.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
+    info = below.add_parser("info", help="how much there is and when it was last used")
+    prune = below.add_parser("prune", help="remove what was not used for long; safe while a run reads")
+    for parser, call in ((info, _info), (prune, _prune)):
+        parser.add_argument("--cache", type=Path, help="the cache folder (default: the user's)")
+        parser.add_argument("--json", action="store_true", help="as JSON")
+        parser.set_defaults(call=call)
+    prune.add_argument("--older-than", type=float, metavar="DAYS", help="entries that were not used for so many days")
+    prune.add_argument("--max-size", type=float, metavar="GIB", help="the least recently used, until the rest fits")
+
+
+def folder_of(given: Path | None) -> Path:
+    """The cache folder: the one given, or the user's."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return given or Path(home) / "tlbench"
+
+
+def _info(args: argparse.Namespace) -> int:
+    from tlbench.data.entries import entries
+
+    folder = folder_of(args.cache)
+    found = entries(folder)
+    about = _about(found)
+    if args.json:
+        print(json.dumps({"folder": str(folder), **about}, indent=2))
+        return 0
+    print(f"{folder}: {_words(found)}")
+    if found:
+        now = time.time()
+        first, last = (now - entry.used for entry in (found[0], found[-1]))
+        print(f"last used {_ago(last)}; the entry that was not used for longest, {_ago(first)}")
+    return 0
+
+
+def _prune(args: argparse.Namespace) -> int:
+    from tlbench.data.entries import entries, prune
+
+    for option, value in (("--older-than", args.older_than), ("--max-size", args.max_size)):
+        if value is not None and not value >= 0:
+            raise TlbenchError(f"{option} {value:g}: must not be negative")
+    if args.older_than is None and args.max_size is None:
+        raise TlbenchError("say what may go: --older-than DAYS, --max-size GIB, or both")
+    folder = folder_of(args.cache)
+    removed = prune(
+        folder,
+        older_than=None if args.older_than is None else args.older_than * DAY,
+        max_bytes=None if args.max_size is None else int(args.max_size * 2**30),
+    )
+    left = entries(folder)
+    if args.json:
+        print(json.dumps({"folder": str(folder), "removed": _about(removed), "left": _about(left)}, indent=2))
+    else:
+        print(f"{folder}: removed {_words(removed)}; left {_words(left)}")
+    return 0
+
+
+def _about(found: Sequence[Entry]) -> dict[str, int]:
+    return {"entries": len(found), "bytes": sum(entry.num_bytes for entry in found)}
+
+
+def _words(found: Sequence[Entry]) -> str:
+    size = sum(entry.num_bytes for entry in found)
+    text = f"{size / 2**30:.2f} GiB" if size >= 2**29 else f"{size / 2**20:.2f} MiB"
+    return f"{len(found)} {'entry' if len(found) == 1 else 'entries'}, {text}"
+
+
+def _ago(seconds: float) -> str:
+    return f"{seconds / DAY:.1f} days ago" if seconds >= DAY else f"{max(seconds, 0) / 3600:.1f} hours ago"

@@ -1,0 +1,85 @@
+"""Entries: what is in the data cache, and taking entries out of it while others read it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import shutil
+import tempfile
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from tlbench.data.cache import MANIFEST, sweep
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Entry(NamedTuple):
+    """An entry of the cache: its folder, its size on the disk [bytes] and when it was last used [s since 1970]."""
+
+    path: Path
+    num_bytes: int
+    used: float
+
+
+def entries(cache: Path) -> list[Entry]:
+    """The whole entries of a cache folder, the least recently used first."""
+    found = []
+    for manifest in (cache / "arrays").glob(f"*/{MANIFEST}"):
+        entry = manifest.parent
+        if entry.name.startswith("."):
+            continue
+        with contextlib.suppress(OSError):  # another process took it away
+            size = sum(path.stat().st_size for path in entry.iterdir())
+            found.append(Entry(entry, size, entry.stat().st_mtime))
+    return sorted(found, key=lambda entry: (entry.used, entry.path))
+
+
+def prune(cache: Path, *, older_than: float | None = None, max_bytes: int | None = None) -> list[Entry]:
+    """Remove entries unused for ``older_than`` seconds, then the least recently used until ``max_bytes`` hold the rest.
+
+    Gives those that were removed. Safe beside workers: an entry is moved away whole, so that a reader finds all of it
+    or nothing; what a process has mapped stays readable until it lets go; an entry that is being built is left alone.
+    What is wanted again is decoded again. Raises ``ValueError`` for a negative limit.
+    """
+    for name, limit in (("older_than", older_than), ("max_bytes", max_bytes)):
+        if limit is not None and limit < 0:
+            raise ValueError(f"{name} must not be negative, got {limit}")
+    kept = entries(cache)
+    removed = []
+    total = sum(entry.num_bytes for entry in kept)
+    now = time.time()
+    for entry in kept:
+        old = older_than is not None and now - entry.used >= older_than
+        if (old or (max_bytes is not None and total > max_bytes)) and _remove(entry.path):
+            removed.append(entry)
+            total -= entry.num_bytes
+    if (cache / "arrays").is_dir():
+        sweep(cache / "arrays")
+    return removed
+
+
+def _remove(entry: Path) -> bool:
+    """Whether the entry is gone; not where a process is building it anew.
+
+    Its lock, an empty file, stays: a second one beside it would let two in.
+    """
+    lock = entry.with_suffix(".lock")
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(lock.open("wb"))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # a file system without locks, or one that cannot be written: the move below decides
+        try:
+            trash = tempfile.mkdtemp(prefix=".old-", dir=entry.parent)
+            try:
+                entry.rename(f"{trash}/{entry.name}")
+            finally:
+                shutil.rmtree(trash, ignore_errors=True)
+        except OSError:
+            return False
+    return True

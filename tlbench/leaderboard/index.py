@@ -1,0 +1,173 @@
+"""The index: the table of a board, kept beside its records so that their text is read once.
+
+    RUN/index/NAME.npz    one table, as plain arrays and one JSON text; nothing in it is unpickled
+
+It is made from the text and never trusted over it: it counts only where every file of records and every plan of every
+run has the name, size, inode and times (of content and of status, which no copy and no archive carries over) that it
+had when it was read, and where the code that makes tables is the same. So the index that comes with somebody's
+submission is never believed, and neither `tlbench verify` nor the records that a run goes on from are read from one.
+One that is damaged is passed over, and the next one takes its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import zipfile
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tlbench.leaderboard.overlap import Overlap
+from tlbench.leaderboard.table import AXES, NUMBERS, Axis, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+VERSION = 1
+LEAST_BYTES = 2**23
+"""Of records: fewer are read from their text as quickly."""
+PARTS = ("api", "leaderboard", "results", "run.py", "loading.py")
+"""What of tlbench has a say in a table."""
+
+
+@cache
+def _code() -> str:
+    """Hash of the code that makes tables."""
+    root, found = Path(__file__).parents[1], hashlib.blake2b(digest_size=12)
+    for part in PARTS:
+        for file in sorted((root / part).glob("*.py")) or [root / part]:
+            found.update(file.read_bytes())
+    return found.hexdigest()
+
+
+def state(folders: Sequence[Path], metric: str | None) -> str:
+    """What an index for these runs and this metric must have been made of; empty where the text is read as quickly."""
+    size = 0
+    seen: list[Any] = [VERSION, _code(), metric]
+    for folder in folders:
+        of_folder: list[Any] = []
+        for file in [*sorted((folder / "records").glob("*.jsonl")), folder / "run.json"]:
+            with contextlib.suppress(OSError):
+                at = file.stat()
+                of_folder.append([file.name, at.st_size, at.st_mtime_ns, at.st_ctime_ns, at.st_ino])
+                size += at.st_size
+        seen.append(of_folder)
+    return hashlib.blake2b(json.dumps(seen).encode(), digest_size=16).hexdigest() if size >= LEAST_BYTES else ""
+
+
+def _place(folders: Sequence[Path], metric: str | None) -> Path:
+    """Where it lies: beside the records of the first run, one for each combination of runs and metric."""
+    asked = json.dumps([[str(folder.resolve()) for folder in folders], metric])
+    return folders[0] / "index" / f"{hashlib.blake2b(asked.encode(), digest_size=8).hexdigest()}.npz"
+
+
+def read(folders: Sequence[Path], metric: str | None, wanted: str) -> tuple[Table, tuple[str, ...]] | None:
+    """The table of that state with the notes on what was passed over, or nothing."""
+    try:
+        with np.load(_place(folders, metric), allow_pickle=False) as kept:
+            about = json.loads(kept["about"].tobytes())
+            return (_unpacked(about, kept), tuple(about["notes"])) if about["state"] == wanted else None
+    except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, zipfile.BadZipFile, MemoryError):
+        return None
+
+
+def write(folders: Sequence[Path], metric: str | None, wanted: str, table: Table, notes: Sequence[str]) -> None:
+    """Keep a table, if the runs are still in that state; a folder that cannot be written to has none."""
+    if not wanted or state(folders, metric) != wanted:
+        return
+    path = _place(folders, metric)
+    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        (path.parent / ".gitignore").write_text("*\n")
+        with partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **_packed(table, wanted, notes))
+        partial.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+# ---- arrays --------------------------------------------------------------------------------------
+
+
+def _packed(table: Table, wanted: str, notes: Sequence[str]) -> dict[str, NDArray[Any]]:
+    reasons: dict[str, int] = {}
+    statuses, status = np.unique(table.status, return_inverse=True)
+    about = {
+        "state": wanted,
+        "notes": list(notes),
+        "metric": table.metric,
+        "higher_is_better": table.higher_is_better,
+        "axes": {name: [axis.labels, axis.names, list(axis.params)] for name, axis in table.axes.items()},
+        "strategy_labels": table.strategy_labels,
+        "devices": table.devices,
+        "conditions": table.conditions,
+        "overlaps": table.overlaps,
+        "statuses": statuses.tolist(),
+        "known": [name for name in NUMBERS if not np.isnan(table.numbers[name]).all()],
+    }
+    reason = np.array([reasons.setdefault(text, len(reasons)) for text in table.reason], dtype=np.int32)
+    about["reasons"] = list(reasons)
+    ends = np.isfinite(table.curve_steps).sum(axis=1)
+    whole = np.ascontiguousarray(table.curve_steps)
+    rows = whole.view(np.dtype((np.void, whole.dtype.itemsize * whole.shape[1]))).ravel() if whole.size else ends
+    _, first, steps = np.unique(rows, return_index=True, return_inverse=True)
+    return {
+        **{f"codes.{axis}": table.codes[axis].astype(np.int32) for axis in AXES},
+        **{f"numbers.{name}": table.numbers[name] for name in about["known"]},
+        "name": table.name.astype(np.int32),
+        "wanted": table.wanted.astype(np.int32),
+        "source_model": table.source_model,
+        "seed": table.seed,
+        "status": status.astype(np.int8),
+        "reason": reason,
+        "device": table.device.astype(np.int32),
+        "steps": whole[first],
+        "steps.of": steps.astype(np.int32),
+        "curve_scores": table.curve_scores,
+        "keys": np.frombuffer(bytes.fromhex("".join(table.keys)), dtype=np.uint8),
+        "about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8),
+    }
+
+
+def _unpacked(about: dict[str, Any], kept: Any) -> Table:
+    seed = kept["seed"]
+    n = len(seed)
+    reasons = about["reasons"]
+    keys = kept["keys"].tobytes().hex()
+    unknown = np.full(n, np.nan)
+    table = Table(
+        metric=about["metric"],
+        higher_is_better=about["higher_is_better"],
+        axes={
+            name: Axis(tuple(labels), tuple(names), tuple(params))
+            for name, (labels, names, params) in about["axes"].items()
+        },
+        codes={axis: kept[f"codes.{axis}"].astype(np.int64) for axis in AXES},
+        strategy_labels=tuple(about["strategy_labels"]),
+        name=kept["name"].astype(np.int64),
+        wanted=kept["wanted"].astype(np.int64),
+        source_model=kept["source_model"],
+        seed=seed,
+        status=np.array(about["statuses"], dtype=np.str_)[kept["status"]],
+        reason=tuple([reasons[code] for code in kept["reason"].tolist()]),
+        numbers={name: kept[f"numbers.{name}"] if name in about["known"] else unknown for name in NUMBERS},
+        devices=tuple(about["devices"]),
+        device=kept["device"].astype(np.int64),
+        curve_steps=kept["steps"][kept["steps.of"]],
+        curve_scores=kept["curve_scores"],
+        conditions=tuple((name, text) for name, text in about["conditions"]),
+        keys=tuple([keys[i : i + 32] for i in range(0, len(keys), 32)]),
+        overlaps=tuple(Overlap(*found) for found in about["overlaps"]),
+    )
+    if any(len(column) != n for column in (table.keys, table.reason, table.status, table.curve_scores, table.device)):
+        raise ValueError("columns of different lengths")
+    return table
