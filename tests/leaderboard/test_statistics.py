@@ -87,44 +87,6 @@ def test_depth_averages_losses_over_all_pairs() -> None:
     assert np.isnan(st.depth(np.array([])))
 
 
-def test_resamples_draw_whole_pairs_and_then_their_own_seeds() -> None:
-    sizes, weights = np.array([2, 3, 1]), np.ones(3)
-    drawn = np.concatenate(list(st.resampled(sizes, weights)))
-    assert drawn.shape == (2000, 6)
-    np.testing.assert_allclose(drawn.sum(axis=1), 1.0)
-    by_pair = np.stack([drawn[:, :2].sum(axis=1), drawn[:, 2:5].sum(axis=1), drawn[:, 5]], axis=1) * 3
-    np.testing.assert_allclose(by_pair, by_pair.round(), atol=1e-9)  # a pair is drawn 0, 1, 2 or 3 times, whole
-    # every cell of a pair is as likely as the next; every pair as likely as the next
-    np.testing.assert_allclose(drawn.mean(axis=0), [1 / 6, 1 / 6, 1 / 9, 1 / 9, 1 / 9, 1 / 3], atol=0.02)
-
-
-def test_the_bootstrap_has_the_variance_of_its_two_stages() -> None:
-    rng = np.random.default_rng(5)
-    values = rng.normal(size=(12, 1)) * 0.1 + rng.normal(size=(12, 4)) * 0.05
-    means = st.hierarchical_means(values.reshape(-1, 1), np.full(12, 4), np.ones(12))[:, 0]
-    pair_means = values.mean(axis=1)
-    # Var of the mean of 12 draws: (variance of pair means + mean variance within a pair / 4) / 12, all with n below
-    expected = (pair_means.var() + values.var(axis=1).mean() / 4) / 12
-    assert means.var() == pytest.approx(expected, rel=0.12)
-    assert means.mean() == pytest.approx(values.mean(), abs=4 * (expected / 2000) ** 0.5)
-
-
-def test_the_bootstrap_is_the_same_each_time_and_for_measures_taken_together_or_alone() -> None:
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(size=12), rng.normal(size=12)
-    sizes, weights = np.full(4, 3), np.ones(4)
-    together = st.hierarchical_means(np.stack([a, b], axis=1), sizes, weights)
-    np.testing.assert_array_equal(together, st.hierarchical_means(np.stack([a, b], axis=1), sizes, weights))
-    np.testing.assert_allclose(together[:, 1], st.hierarchical_means(b[:, None], sizes, weights)[:, 0])
-
-
-def test_large_layouts_are_resampled_in_chunks_that_add_up() -> None:
-    sizes = np.full(800, 5)
-    chunks = list(st.resampled(sizes, np.ones(800)))
-    assert len(chunks) > 1
-    assert sum(len(c) for c in chunks) == st.RESAMPLES
-
-
 def test_a_pair_that_stands_for_several_weighs_as_much() -> None:
     values, sizes = np.array([1.0, 3.0, 10.0]), np.array([2, 1])
     assert st.weighted_mean(values, sizes, np.array([1.0, 1.0])) == pytest.approx(6.0)

@@ -1,22 +1,19 @@
-"""Statistics: paired intervals, verdicts, the hierarchical bootstrap, and the gains of a learning curve.
+"""Statistics: paired intervals, verdicts, and the gains of a learning curve.
 
-Dimension key:  N trials  P evaluation points of a curve  Q pairs  C cells (pair and seed)  M measures  B resamples
+Dimension key:  N trials  P evaluation points of a curve  Q pairs  C cells (pair and seed)  B resamples
 
 Every function is pure: arrays in, arrays or plain numbers out; a missing number is NaN.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 from tlbench.api.columns import Estimate as Estimate
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -84,34 +81,6 @@ def wilson(hits: int, of: int) -> Estimate:
 def depth(means: Floats) -> float:
     """How deep negative transfer goes: the mean over pairs of min(gain, 0); never positive."""
     return float(np.minimum(means, 0.0).mean()) if len(means) else np.nan
-
-
-def resampled(sizes: Ints, weights: Floats, seed: int = 0, resamples: int = RESAMPLES) -> Iterator[Floats]:
-    """Weights of the cells in each bootstrap resample, [b, C] at a time, rows summing to 1.
-
-    Hierarchical (Davison & Hinkley 1997, section 3.8): draw Q of the Q pairs, then in each drawn pair as many of its
-    seeds as it has, both with replacement. ``sizes`` [Q] is the number of seeds of each pair (its cells lie side by
-    side) and ``weights`` [Q] how much each pair counts in the mean.
-    """
-    rng = np.random.default_rng(seed)
-    pairs, widest, cells = len(sizes), int(sizes.max()), int(sizes.sum())
-    offsets = np.concatenate(([0], np.cumsum(sizes)[:-1]))
-    chunk = max(1, min(resamples, 2_000_000 // max(pairs * widest, cells)))
-    for start in range(0, resamples, chunk):
-        b = min(chunk, resamples - start)
-        slots = rng.integers(pairs, size=(b, pairs))
-        n = sizes[slots][..., None]
-        cell = offsets[slots][..., None] + (rng.random((b, pairs, widest)) * n).astype(np.int64)
-        drawn = np.broadcast_to(np.arange(widest) < n, cell.shape)
-        share = np.broadcast_to(weights[slots][..., None] / n, cell.shape)
-        flat = (cell + np.arange(b)[:, None, None] * cells)[drawn]
-        weight_bC = np.bincount(flat, share[drawn], minlength=b * cells).reshape(b, cells)
-        yield weight_bC / weights[slots].sum(axis=1)[:, None]
-
-
-def hierarchical_means(values_CM: Floats, sizes: Ints, weights: Floats, seed: int = 0) -> Floats:
-    """The means [B, M] of M measures over bootstrap resamples that they share: one matrix product a chunk."""
-    return np.concatenate([weight_bC @ values_CM for weight_bC in resampled(sizes, weights, seed)])
 
 
 def percentile_interval(means: Floats, value: float, floor: float = 0.0) -> Estimate:
