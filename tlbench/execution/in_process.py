@@ -26,7 +26,7 @@ class InProcess:
         from tlbench.execution.trial import ended
 
         schedule = Schedule([t for t in plan.todo if t.skip is None])
-        with for_this_run(work.spec["run"]):
+        with for_this_run(work.spec):
             while not work.stopping() and (trial := schedule.take()) is not None:
                 work.started(trial, "this process")
                 record = work(trial)

@@ -81,7 +81,7 @@ class WorkerProcesses:
         halt = threading.Event()  # the run is over, one way or another: end the workers at once
         threads = [threading.Thread(target=self._serve, args=(slot, work, schedule, news, halt)) for slot in slots]
         kept = contextlib.ExitStack()
-        kept.enter_context(for_this_run(work.spec["run"]))
+        kept.enter_context(for_this_run(work.spec))
         for thread in threads:
             thread.start()
         try:
