@@ -82,7 +82,7 @@ def number(value: float, digits: int = 1, signed: bool = False) -> str:
 
 def share(value: float) -> str:
     """``25 %``"""
-    return NONE if not math.isfinite(value) else f"{100 * value:.0f} %"
+    return NONE if not math.isfinite(value) else f"{number(100 * value, 0)} %"
 
 
 def rate(value: float) -> str:
