@@ -364,6 +364,8 @@ def test_a_sample_run_again_gives_the_same_bits_and_makes_the_run_verified(run_f
     assert came.status == "verified"
     assert "4 of 16 results run again, all to the bit" in came.text
     assert set(came.trials) == {r["key"] for r in told["reruns"]}
+    assert main(words) == 0  # looking at them once more says less, and takes nothing away
+    assert standing(run_folder).status == "verified"
 
 
 def test_a_forgery_that_fits_in_everything_but_its_rerun_is_caught_by_it(

@@ -77,7 +77,7 @@ def _merge(args: argparse.Namespace) -> int:
 
 def _verify(args: argparse.Namespace) -> int:
     from tlbench.results.exchange_view import verification_view
-    from tlbench.results.verify import FILE, verify, write
+    from tlbench.results.verify import FILE, standing, verify, write
 
     if args.rerun < 0:
         raise TlbenchError(f"--rerun {args.rerun}: must be at least 0")
@@ -90,13 +90,16 @@ def _verify(args: argparse.Namespace) -> int:
     sample = {"asked": args.rerun, "seed": seed, "tolerance": args.tolerance} if args.rerun else {}
     again = partial(_again, args, plugins, seed) if args.rerun else None
     found = verify(args.run, plugins, rerun=again, sample=sample, signer=args.signer)
-    path = write(found, args.out or args.run / FILE)
+    # a sample that was run again says more of the same records than looking at them once more
+    kept = args.out is None and not args.rerun and not found.faults and standing(args.run).status == "verified"
+    path = args.run / FILE if kept else write(found, args.out or args.run / FILE)
     if args.json:
         print(json.dumps(found.to_json(), indent=2))
     else:
         screen = console()
         screen.print(verification_view(found))
-        screen.print(f"written to {path}", style="dim", markup=False, soft_wrap=True)
+        said = f"{path} is kept: {standing(args.run).text}" if kept else f"written to {path}"
+        screen.print(said, style="dim", markup=False, soft_wrap=True)
     return 2 if found.faults else 0
 
 
