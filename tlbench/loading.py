@@ -68,13 +68,13 @@ def loaded(
     from tlbench.leaderboard import index
     from tlbench.leaderboard.board import from_table
     from tlbench.results.store import RunFolder
-    from tlbench.run import board_of
+    from tlbench.run import board_of, higher_is_better
 
     folders = tuple(RunFolder.open(path) for path in paths)
     with many_objects():
         state = index.state(paths, metric)
         kept = index.read(paths, metric, state) if state else None
-        if kept is not None and kept[0].higher_is_better == _higher(plugins, kept[0].metric):
+        if kept is not None and kept[0].higher_is_better == higher_is_better(plugins, kept[0].metric):
             board = from_table(kept[0], common=common, columns=plugins.columns(), tuned=tuned)
             return Loaded(board, folders, kept[1])
         # An index is for many records: a board needs but some of what they say.
@@ -86,10 +86,6 @@ def loaded(
         if not tuned:  # which makes another table
             index.write(paths, metric, state, board.table, text.notes)
     return Loaded(board, folders, text.notes, [] if state else [text])
-
-
-def _higher(plugins: Plugins, metric: str) -> bool:
-    return bool(getattr(plugins.get("metrics", metric).cls, "higher_is_better", True))
 
 
 def _text(folders: Sequence[RunFolder], *, slim: bool = False) -> Text:

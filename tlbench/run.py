@@ -312,6 +312,11 @@ def _contents(record: Record, names: dict[int, str]) -> Iterator[tuple[str, str]
             yield name, str(about["content"])
 
 
+def higher_is_better(plugins: Plugins, metric: str) -> bool:
+    """Whether more of a metric is better. Raises ``PluginError`` for a name that no plugin offers."""
+    return bool(getattr(plugins.get("metrics", metric).cls, "higher_is_better", True))
+
+
 def board_of(
     records: Sequence[Record],
     planned: Sequence[Trial],
@@ -330,7 +335,7 @@ def board_of(
 
     if metric is None:
         metric = next((str(r.curve["metric"]) for r in records if r.curve), None)
-    higher = bool(getattr(plugins.get("metrics", metric).cls, "higher_is_better", True)) if metric is not None else True
+    higher = higher_is_better(plugins, metric) if metric is not None else True
     return build_board(
         records,
         planned=planned,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlbench.cli.shared import Commands, Parser
+from tlbench.cli.shared import Commands, Parser, cache_folder
 from tlbench.errors import TlbenchError
 
 if TYPE_CHECKING:
@@ -34,16 +33,10 @@ def add(command: Commands) -> None:
     prune.add_argument("--max-size", type=float, metavar="GIB", help="the least recently used, until the rest fits")
 
 
-def folder_of(given: Path | None) -> Path:
-    """The cache folder: the one given, or the user's."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return given or Path(home) / "tlbench"
-
-
 def _info(args: argparse.Namespace) -> int:
     from tlbench.data.entries import entries
 
-    folder = folder_of(args.cache)
+    folder = cache_folder(args.cache)
     found = entries(folder)
     about = _about(found)
     if args.json:
@@ -65,7 +58,7 @@ def _prune(args: argparse.Namespace) -> int:
             raise TlbenchError(f"{option} {value:g}: must not be negative")
     if args.older_than is None and args.max_size is None:
         raise TlbenchError("say what may go: --older-than DAYS, --max-size GIB, or both")
-    folder = folder_of(args.cache)
+    folder = cache_folder(args.cache)
     removed = prune(
         folder,
         older_than=None if args.older_than is None else args.older_than * DAY,

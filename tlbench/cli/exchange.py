@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlbench.cli.shared import Commands, console, discover, say
+from tlbench.cli.shared import Commands, cache_folder, check_data_root, console, discover, say
 from tlbench.errors import TlbenchError
 
 if TYPE_CHECKING:
@@ -83,22 +83,22 @@ def _verify(args: argparse.Namespace) -> int:
         raise TlbenchError(f"--rerun {args.rerun}: must be at least 0")
     if args.tolerance is not None and not args.tolerance >= 0:
         raise TlbenchError(f"--tolerance {args.tolerance:g}: must be at least 0")
-    if args.data_root is not None and not args.data_root.is_dir():
-        raise TlbenchError(f"--data-root {args.data_root}: no such folder")
+    check_data_root(args.data_root)
     plugins = discover(args)
     seed = args.seed if args.seed is not None else int.from_bytes(os.urandom(4), "big")
     sample = {"asked": args.rerun, "seed": seed, "tolerance": args.tolerance} if args.rerun else {}
     again = partial(_again, args, plugins, seed) if args.rerun else None
     found = verify(args.run, plugins, rerun=again, sample=sample, signer=args.signer)
     # a sample that was run again says more of the same records than looking at them once more
-    kept = args.out is None and not args.rerun and not found.faults and standing(args.run).status == "verified"
+    before = standing(args.run) if args.out is None and not args.rerun and not found.faults else None
+    kept = before is not None and before.status == "verified"
     path = args.run / FILE if kept else write(found, args.out or args.run / FILE)
     if args.json:
         print(json.dumps(found.to_json(), indent=2))
     else:
         screen = console()
         screen.print(verification_view(found))
-        said = f"{path} is kept: {standing(args.run).text}" if kept else f"written to {path}"
+        said = f"{path} is kept: {before.text}" if before and kept else f"written to {path}"
         screen.print(said, style="dim", markup=False, soft_wrap=True)
     return 2 if found.faults else 0
 
@@ -114,9 +114,8 @@ def _again(args: argparse.Namespace, plugins: Plugins, seed: int, records: Mappi
             import torch
 
             device = "cuda" if torch.cuda.is_available() else "cpu"
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     how = Again(
-        cache=args.cache or Path(home) / "tlbench",
+        cache=cache_folder(args.cache),
         base=args.base,
         data_root=args.data_root,
         executor=args.executor,

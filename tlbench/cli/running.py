@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlbench.cli.shared import Commands, console, discover, drop_output, say, show_board
+from tlbench.cli.shared import Commands, cache_folder, check_data_root, console, discover, drop_output, say, show_board
 from tlbench.errors import TlbenchError
 
 if TYPE_CHECKING:
@@ -61,8 +60,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 def _options(args: argparse.Namespace) -> Options:
     from tlbench.run import Options
 
-    if args.data_root is not None and not args.data_root.is_dir():
-        raise TlbenchError(f"--data-root {args.data_root}: no such folder")
+    check_data_root(args.data_root)
     if args.threads < 1:
         raise TlbenchError(f"--threads {args.threads}: must be at least 1")
     if args.workers is not None and args.workers < 1:
@@ -73,9 +71,8 @@ def _options(args: argparse.Namespace) -> Options:
         raise TlbenchError(f"--memory-limit {args.memory_limit:g}: must be positive")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", args.device):
         raise TlbenchError(f"--device {args.device}: must be auto, cpu, cuda or cuda:N")
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Options(
-        cache=args.cache or Path(home) / "tlbench",
+        cache=cache_folder(args.cache),
         out=args.out,
         data_root=args.data_root,
         executor=args.executor,

@@ -6,7 +6,10 @@ import argparse
 import json
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from tlbench.errors import TlbenchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +44,18 @@ def plugin_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-p", dest="extra", action="append", default=[], metavar="PLUGIN",
                         help="also load this file or module as a plugin; no:NAME leaves one out")  # fmt: skip
     parser.add_argument("--no-plugins", action="store_true", help="built-ins and -p only")
+
+
+def cache_folder(given: Path | None) -> Path:
+    """The folder of decoded data: the one given, or the user's."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return given or Path(home) / "tlbench"
+
+
+def check_data_root(given: Path | None) -> None:
+    """Raise ``TlbenchError`` where ``--data-root`` names no folder."""
+    if given is not None and not given.is_dir():
+        raise TlbenchError(f"--data-root {given}: no such folder")
 
 
 def discover(args: argparse.Namespace) -> Plugins:

@@ -52,6 +52,8 @@ def sign(folder: Path, key: Path, signer: str) -> Path:
 
     Raises ``StoreError`` where the key or the run cannot be read, ``Unavailable`` without the library.
     """
+    from tlbench.leaderboard.forms.files import write_text
+
     private = private_key(key)
     name = " ".join(signer.split())[:_MOST_NAME]
     records, run = digests(folder)
@@ -64,14 +66,7 @@ def sign(folder: Path, key: Path, signer: str) -> Path:
         "signature": base64.b64encode(private.sign(_message(said))).decode(),
     }
     path = folder / "signatures" / f"{fingerprint(public)}.json"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
-    return path
+    return write_text(path, json.dumps(whole, indent=1) + "\n")
 
 
 def read(folder: Path, hashes: tuple[str, str]) -> list[Signature]:

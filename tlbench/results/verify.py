@@ -7,7 +7,6 @@ what the one is worth who made it, so whoever publishes a board makes it, and ta
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -216,16 +215,9 @@ def _signatures(
 
 def write(found: Verification, path: Path | None = None) -> Path:
     """Keep a verification, whole or not at all. Raises ``StoreError`` where the disk does not take it."""
-    path = path or found.folder / FILE
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(found.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
-    return path
+    from tlbench.leaderboard.forms.files import write_text
+
+    return write_text(path or found.folder / FILE, json.dumps(found.to_json(), indent=1, allow_nan=False) + "\n")
 
 
 @dataclass(frozen=True)
