@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlbench.cli.shared import Commands, console, discover
+from tlbench.errors import TlbenchError
 
 if TYPE_CHECKING:
     import argparse
@@ -18,6 +19,9 @@ def add(command: Commands) -> None:
     site.add_argument("--out", type=Path, required=True, help="folder to write; a site that is there is replaced")
     site.add_argument("--title", default="", help="title of the site (default: the suite's name)")
     site.add_argument("--metric", help="the score to rank by (default: the suite's first)")
+    site.add_argument("--each", action="store_true", help="a board for each run, under one front page")
+    site.add_argument("--link-records", action="store_true",
+                      help="with --each: lead to the records in the run folders instead of copying them")  # fmt: skip
     site.add_argument("--all-pairs", action="store_true", help="average each row over all its pairs, comparable or not")
 
 
@@ -26,12 +30,20 @@ def _site(args: argparse.Namespace) -> int:
 
     from tlbench.leaderboard.text import clean, size
     from tlbench.loading import loaded
-    from tlbench.site import build
+    from tlbench.site import build, build_each
 
+    if args.link_records and not args.each:
+        raise TlbenchError("--link-records goes with --each")
     plugins = discover(args)
-    found = loaded(args.runs, plugins, args.metric, common=not args.all_pairs)
-    site = build(found, plugins, args.out, title=args.title)
-    for note in (*found.notes, *site.notes):
+    if args.each:
+        each = [loaded([run], plugins, args.metric, common=not args.all_pairs) for run in args.runs]
+        site = build_each(each, plugins, args.out, title=args.title, link_records=args.link_records)
+        notes = site.notes
+    else:
+        found = loaded(args.runs, plugins, args.metric, common=not args.all_pairs)
+        site = build(found, plugins, args.out, title=args.title)
+        notes = (*found.notes, *site.notes)
+    for note in notes:
         console(stderr=True).print(Text.assemble(("note ", "yellow"), clean(note)))
     print(f"{site.folder / 'index.html'}  ({site.files} files, {size(site.bytes)})")
     return 0

@@ -168,6 +168,15 @@ def _precision(groups: Sequence[Group]) -> list[Note]:
         said.append(Note("seeds", f"One seed gives no interval and no verdict{whose}."))
     elif rows and any((row.pairs.seeds == 1).any() for row in rows):
         said.append(Note("seeds", "Pairs with one seed have no verdict and stay undecided."))
+    alone = [row for row in rows if row not in single and int((row.compared > 0).sum()) == 1]
+    if alone:
+        said.append(
+            Note(
+                "one pair",
+                "The interval of a gain on one pair of source and target is over its seeds, and says nothing of other "
+                f"pairs{'' if len(alone) == len(rows) else f' ({_names([row.label for row in alone])})'}.",
+            )
+        )
     few = [n for row in rows if row not in single and int(row.compared.sum()) > 1 for n in _levels(row) if n < FEW]
     if few:
         said.append(

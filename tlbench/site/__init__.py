@@ -4,5 +4,6 @@ The page never computes a statistic: everything on it was computed by the leader
 """
 
 from tlbench.site.build import Site, build
+from tlbench.site.collection import build_each
 
-__all__ = ["Site", "build"]
+__all__ = ["Site", "build", "build_each"]

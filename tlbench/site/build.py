@@ -10,10 +10,8 @@ OUT/
 
 from __future__ import annotations
 
-import contextlib
 import html
 import importlib.resources
-import os
 import shutil
 import string
 from dataclasses import dataclass
@@ -27,7 +25,8 @@ from tlbench.site import trials, words
 from tlbench.site.encode import Slugs, name, prose, script
 from tlbench.site.groups import columns, group_data, places
 from tlbench.site.methods import describe, method_ids, methods
-from tlbench.site.runs import ship
+from tlbench.site.place import replacing
+from tlbench.site.runs import Shipped, ship
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from tlbench.plugins import Plugins
 
 MARK = "data/index.js"
+_SOURCE = importlib.resources.files("tlbench.site") / "assets"
 TEXTUAL = {
     "leaderboard.md": "the board as Markdown, with matrices, notes and what each column means",
     "leaderboard.csv": "one line for each row of the board",
@@ -69,34 +69,39 @@ def build(found: Loaded, plugins: Plugins, out: Path, *, title: str = "") -> Sit
 
     Raises ``StoreError`` where the folder holds something else, or cannot be written.
     """
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise StoreError(f"{out} is not a folder; --out names another")
-    if out.exists() and any(out.iterdir()) and not (out / MARK).is_file():
-        raise StoreError(f"{out} holds something that is no site of tlbench, and is left alone; --out names another")
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    old = out.with_name(f".{out.name}.{os.getpid()}.old")
-    try:
-        part.mkdir(parents=True)
-        notes = _write(found, plugins, part, title)
-        if out.exists():
-            out.rename(old)
-        part.rename(out)
-    except OSError as error:
-        if old.exists() and not out.exists():
-            old.rename(out)
-        raise StoreError(f"cannot write {out}: {error.strerror or error}") from error
-    finally:
-        for rest in (part, old):
-            with contextlib.suppress(OSError):
-                shutil.rmtree(rest, ignore_errors=True)
+    with replacing(out, MARK) as part:
+        notes = write_board(found, plugins, part, title).notes
+        copy_assets(part)
+    return measured(out, notes)
+
+
+def measured(out: Path, notes: Sequence[str]) -> Site:
+    """What lies in the folder of a site now."""
     written = [p for p in out.rglob("*") if p.is_file()]
     return Site(out, len(written), sum(p.stat().st_size for p in written), tuple(notes))
 
 
-def _write(found: Loaded, plugins: Plugins, out: Path, title: str) -> list[str]:
+@dataclass(frozen=True)
+class Board:
+    """A board's pages as written: its name, its groups in words, the runs behind it, what could not be done."""
+
+    title: str
+    groups: list[dict[str, Any]]
+    shipped: Shipped
+    notes: list[str]
+
+
+def write_board(
+    found: Loaded, plugins: Plugins, out: Path, title: str, *, assets: str = "assets", records_in: Path | None = None
+) -> Board:
+    """Write all of a board but the assets, whose folder the page names.
+
+    ``records_in``: where ``out`` will be in the end; the records stay in their run folders, and the pages lead there
+    from it. Without it they are copied.
+    """
     board = found.board
     title = name(title or dict(board.conditions).get("suite") or "Leaderboard")
-    shipped, notes = ship(found, out)
+    shipped, notes = ship(found, out, records_in)
     where = shipped.where
     ids = method_ids(board)
     analyses = [analyse(board, group) for group in board.groups]
@@ -127,8 +132,8 @@ def _write(found: Loaded, plugins: Plugins, out: Path, title: str) -> list[str]:
         "conditions": [[name(k), prose(v)] for k, v in board.conditions],
         "downloads": downloads,
     })  # fmt: skip
-    _assets(board, groups, out, title)
-    return notes
+    _page(board, groups, out, title, assets)
+    return Board(title, groups, shipped, notes)
 
 
 def _put(out: Path, folder: str, chunk: str, value: Any) -> None:
@@ -216,12 +221,8 @@ def _downloads(board: Leaderboard, plugins: Plugins, out: Path, notes: list[str]
     return [[p.relative_to(out).as_posix(), p.stat().st_size, TEXTUAL.get(p.name, "")] for p in found]
 
 
-def _assets(board: Leaderboard, groups: Sequence[Mapping[str, Any]], out: Path, title: str) -> None:
+def _page(board: Leaderboard, groups: Sequence[Mapping[str, Any]], out: Path, title: str, assets: str) -> None:
     """The page itself, the same for all boards but for its title and the text for readers without scripts."""
-    source = importlib.resources.files("tlbench.site") / "assets"
-    with importlib.resources.as_file(source) as folder:
-        shutil.copytree(folder, out / "assets", ignore=shutil.ignore_patterns("index.html", "__pycache__"))
-        page = string.Template((folder / "index.html").read_text(encoding="utf-8"))
     escape: Callable[[str], str] = html.escape
     plain = [
         f"<h2>{escape(about['title'])}</h2><p>"
@@ -229,5 +230,16 @@ def _assets(board: Leaderboard, groups: Sequence[Mapping[str, Any]], out: Path, 
         + "</p>"
         for group, about in zip(board.groups, groups, strict=True)
     ]
-    text = page.substitute(title=escape(title), plain="\n".join(plain))
-    files.write_text(out / "index.html", text)
+    write_page(out, "index.html", title=escape(title), plain="\n".join(plain), assets=assets)
+
+
+def write_page(out: Path, template: str, **values: str) -> None:
+    """Fill in one of the pages; values that are not markup are escaped by now."""
+    page = (_SOURCE / template).read_text(encoding="utf-8")
+    files.write_text(out / "index.html", string.Template(page).substitute(values))
+
+
+def copy_assets(out: Path) -> None:
+    """Scripts, styles and libraries."""
+    with importlib.resources.as_file(_SOURCE) as folder:
+        shutil.copytree(folder, out / "assets", ignore=shutil.ignore_patterns("*.html", "__pycache__"))

@@ -1,13 +1,15 @@
-"""Runs: the records behind the board, copied line by line into run folders of the site, with the place of each.
+"""Runs: the records behind the board, with the place of each: copied line by line into the site, or where they lie.
 
-Only lines that check and that the board is made of go along: what else lies in a folder does not, nor what its links
+Only lines that check and that the board is made of are copied: what else lies in a folder is not, nor what its links
 lead to.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import urllib.parse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +38,11 @@ class Shipped:
     suites: list[dict[str, str]]
 
 
-def ship(found: Loaded, out: Path) -> tuple[Shipped, list[str]]:
-    """Copy the lines of the board's records, and the plans; notes say what was passed over."""
+def ship(found: Loaded, out: Path, records_in: Path | None = None) -> tuple[Shipped, list[str]]:
+    """Copy the lines of the board's records, and the plans; notes say what was passed over.
+
+    With ``records_in``, the folder in which the page will be, nothing is copied: files and lines are the runs' own.
+    """
     where: dict[str, list[int]] = {}
     runs: list[dict[str, Any]] = []
     suites: dict[str, dict[str, str]] = {}
@@ -51,16 +56,22 @@ def ship(found: Loaded, out: Path) -> tuple[Shipped, list[str]]:
             if file.is_symlink() or not file.is_file():
                 notes.append(f"{file}: passed over: not a plain file")
                 continue
-            kept = _lines(file, found, where, [number, len(names)])
+            named = _FILE.fullmatch(file.name)
+            if records_in and not named:
+                notes.append(f"{file}: passed over: such a name is not led to")
+                continue
+            kept = _lines(file, found, where, [number, len(names)], copied=not records_in)
             if kept:
-                safe = file.name if _FILE.fullmatch(file.name) else f"part-{len(names)}.jsonl"
-                files.write_text(out / "runs" / slug / "records" / safe, "".join(kept))
+                safe = file.name if named else f"part-{len(names)}.jsonl"
+                if not records_in:
+                    files.write_text(out / "runs" / slug / "records" / safe, "".join(kept))
                 names.append(safe)
                 count += len(kept)
         about = _plan(folder.path)
         if about:
-            plan = {"suite": about, "trials": [t.to_json() for t in folder.planned()]}
-            files.write_text(out / "runs" / slug / "run.json", json.dumps(plan))
+            if not records_in:
+                plan = {"suite": about, "trials": [t.to_json() for t in folder.planned()]}
+                files.write_text(out / "runs" / slug / "run.json", json.dumps(plan))
             suites.setdefault(
                 str(about.get("name", "")),
                 {key: prose(about.get(key) or "") for key in ("name", "description", "expect")},
@@ -69,7 +80,7 @@ def ship(found: Loaded, out: Path) -> tuple[Shipped, list[str]]:
         runs.append(
             {
                 "name": name(folder.path.resolve().name),
-                "folder": f"runs/{slug}",
+                "folder": _way(records_in, folder.path) if records_in else f"runs/{slug}",
                 "files": names,
                 "records": count,
                 "status": stands.status,
@@ -79,11 +90,21 @@ def ship(found: Loaded, out: Path) -> tuple[Shipped, list[str]]:
     return Shipped(where, runs, list(suites.values())), notes
 
 
-def _lines(file: Path, found: Loaded, where: dict[str, list[int]], place: list[int]) -> list[str]:
-    """The lines of a file that the board is made of, each once; their places go into ``where``."""
+def _way(page: Path, run: Path) -> str:
+    """The relative address of a run folder, from the folder of a page."""
+    return urllib.parse.quote(os.path.relpath(run.resolve(), page.resolve()).replace(os.sep, "/"))
+
+
+def _lines(
+    file: Path, found: Loaded, where: dict[str, list[int]], place: list[int], *, copied: bool = True
+) -> list[str]:
+    """The lines of a file that the board is made of, each once; their places go into ``where``.
+
+    A place ends with the number of the line: among those that are ``copied``, or in the file.
+    """
     kept: list[str] = []
     with file.open("rb") as lines:
-        for raw in lines:
+        for number, raw in enumerate(lines, 1):
             try:
                 line = raw.decode()
                 record = from_line(line)
@@ -95,7 +116,7 @@ def _lines(file: Path, found: Loaded, where: dict[str, list[int]], place: list[i
                 continue
             if (mine.status, mine.started, mine.finished) == (record.status, record.started, record.finished):
                 kept.append(line if line.endswith("\n") else line + "\n")
-                where[record.key] = [*place, len(kept)]
+                where[record.key] = [*place, len(kept) if copied else number]
     return kept
 
 

@@ -35,7 +35,7 @@ def summary(board: Leaderboard, group: Group, found: Analysis) -> dict[str, Any]
     (better on these pairs alone), ``undecided``, ``worse`` (all rows are), ``unknown`` (no intervals) or ``empty``.
     """
     judged = [(k, r) for k, r in enumerate(group.rows) if _fair(r) and isinstance(r.cells["gain"].value, float)]
-    general = {k: _side(r.cells["gain"]) for k, r in judged}
+    general = {k: _side(r.cells["gain"]) if _several(r) else 0 for k, r in judged}
     here = {k: _side(r.cells["gain_here"]) or general[k] for k, r in judged}
     known = [k for k, r in judged if r.cells["gain"].low is not None or r.cells["gain_here"].low is not None]
     state, candidates = _state(general, here, bool(known))
@@ -106,6 +106,11 @@ def _side(cell: Cell) -> int:
     return 1 if cell.low > 0 else -1 if cell.high < 0 else 0
 
 
+def _several(row: Row) -> bool:
+    """Whether the interval of the gain is over pairs; that of one pair is over its seeds alone."""
+    return int((row.compared > 0).sum()) > 1
+
+
 def _fair(row: Row) -> bool:
     return not row.reference and row.cells["selection"].mark != "oracle" and row.cells["gain"].text != "ceiling"
 
@@ -132,11 +137,15 @@ def _best(board: Leaderboard, group: Group, state: str, k: int) -> Sentence:
         return [f"Highest mean gain over {against}: ", ["row", k], f", {value}. One seed gives no interval, so whether "
                 "that is more than chance is unknown."]  # fmt: skip
     seeds = f", {here.text} under other seeds" if here.value is not None else ""
-    ends = f"{_points(gain.low, board)} to {_points(gain.high or 0.0, board)}" if gain.low is not None else ""
+    several = _several(row)
+    ends = (
+        f"{_points(gain.low, board)} to {_points(gain.high or 0.0, board)}" if gain.low is not None and several else ""
+    )
     if state == "clear":
         return [["row", k], f" gained most over {against}: {value}{seeds}; to be expected on other sources and targets "
                 f"like these: {ends}{_counts(row)}."]  # fmt: skip
     beyond = f" Over other sources and targets like these the interval is {ends}, with zero in it." if ends else ""
+    beyond = beyond if several else " One pair says nothing of other sources and targets."
     if state == "here":
         return ["On these pairs ", ["row", k], f" gained most over {against}: {value}{seeds}{_counts(row)}.{beyond}"]
     if state == "worse":

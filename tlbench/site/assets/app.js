@@ -54,19 +54,7 @@
     performance.mark("tlbench-shown");
   }
 
-  function dark() {
-    const chosen = document.documentElement.dataset.theme;
-    return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  }
-  const theme = document.getElementById("theme");
-  function label() { theme.textContent = dark() ? "Light" : "Dark"; theme.setAttribute("aria-label", `Switch to ${dark() ? "light" : "dark"} colours`); }
-  theme.addEventListener("click", () => {
-    document.documentElement.dataset.theme = dark() ? "light" : "dark";
-    try { localStorage.setItem("tlbench-theme", document.documentElement.dataset.theme); } catch { /* no storage */ }
-    label();
-  });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", label);
-  label();
+  tlbenchTheme(document.getElementById("theme"));
   document.getElementById("skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); main.scrollIntoView(); });
   document.getElementById("nav").append(...PAGES.map(([page, text]) => link(`#/${page}`, text, {"data-page": page})));
   document.getElementById("footer").append(h("p", {text: `Made by tlbench ${index.version} from ${ui.count(index.runs.reduce((n, r) => n + r.records, 0), "record")}. Nothing on this page is loaded from elsewhere.`}));

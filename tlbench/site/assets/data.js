@@ -3,6 +3,7 @@
 globalThis.tlbenchData = (() => {
   const held = new Map();
   const waiting = new Map();
+  const assets = document.currentScript.getAttribute("src").replace(/[^/]*$/, "");
 
   function script(source) {
     if (!waiting.has(source)) {
@@ -27,8 +28,8 @@ globalThis.tlbenchData = (() => {
       return held.get(name);
     },
     async charts() {
-      await script("assets/vendor/d3.min.js");
-      await script("assets/vendor/plot.min.js");
+      await script(`${assets}vendor/d3.min.js`);
+      await script(`${assets}vendor/plot.min.js`);
     },
   };
 })();

@@ -2,17 +2,8 @@
 "use strict";
 globalThis.views_overview = (index) => {
   const {h, link, count, num, interval, verdict, scroll} = ui;
-  const STATES = {
-    clear: ["good", "▲", "clear"],
-    here: ["good", "▲", "on these pairs"],
-    undecided: ["even", "·", "undecided"],
-    worse: ["bad", "▼", "transfer hurts"],
-    unknown: ["even", "?", "one seed only"],
-    empty: ["even", "–", "no results"],
-  };
+  const {state, method} = shortTable;
   const KINDS = {best: "", also: "", alike: "", hurt: "▼", calm: "·", undecided: "·", sure: "±"};
-  const state = (group) => { const [tone, mark, text] = STATES[group.summary.state]; return h("span", {class: `verdict v${tone}`}, h("span", {"aria-hidden": "true", text: mark}), " ", text); };
-  const method = (group, k) => link(`#/method/${group.methods[k]}`, group.names[k], {class: "method"});
   function sentence(group, parts) {
     return parts.map((part) => {
       if (typeof part === "string") return part;
@@ -20,25 +11,6 @@ globalThis.views_overview = (index) => {
       const [title, slug] = group.named[part[1]];
       return link(`#/g/${group.id}/pair/${slug}`, title);
     });
-  }
-  function short() {
-    const rows = index.groups.map((group) => {
-      const {summary} = group;
-      const won = summary.state === "clear" || summary.state === "here";
-      const use = summary.best === null ? "–" : won ? method(group, summary.best) : summary.state === "worse" ? h("span", {}, h("em", {text: `${group.against}`}), " (no transfer)")
-        : h("span", {}, "no clear choice; highest: ", method(group, summary.best));
-      return h("tr", {},
-        h("th", {scope: "row"}, link(`#/g/${group.id}`, group.task), h("small", {text: group.backbone})),
-        h("td", {}, use, won && summary.said.some(([kind]) => kind === "alike") && h("small", {text: "not told apart from others by rank"})),
-        h("td", {class: "num"}, summary.gain || "–", summary.here && h("small", {text: `${summary.here} on these pairs`})),
-        h("td", {}, state(group)),
-        h("td", {}, summary.hurts.length ? `${summary.hurts.length} of ${group.competing} methods` : summary.state === "unknown" || summary.state === "empty" ? "unknown" : "nowhere beyond chance"),
-        h("td", {class: "num"}, `${group.compared}`));
-    });
-    return scroll("Which method to use, by case", h("table", {class: "short"},
-      h("caption", {}, "In short: one line for each case, a task on a backbone. Gains are in ", index.points ? "points" : "units", ` of ${index.metric} over the method without transfer, with 95 % intervals.`),
-      h("thead", {}, h("tr", {}, ["Case", "Use", "Gain", "How sure", "Hurts in some pair", "Pairs"].map((t, i) => h("th", {scope: "col", class: i === 2 || i === 5 ? "num" : "", text: t})))),
-      h("tbody", {}, rows)));
   }
   function targets(group) {
     const lines = group.summary.targets;
@@ -70,7 +42,7 @@ globalThis.views_overview = (index) => {
         link("#/conditions", failed ? "Verification failed" : verified ? "Verified" : "Self-reported", {class: `chip ${failed ? "warn" : verified ? "ok" : ""}`, title: index.runs.map((r) => `${r.name}: ${r.standing}`).join("; ")}),
         index.notes.length > 0 && [" ", link("#/conditions", count(index.notes.length, "note"), {class: "chip"})]),
       suite && h("details", {class: "about"}, h("summary", {text: "What was measured"}), h("p", {text: suite.description}), suite.expect && h("p", {}, h("strong", {text: "Expected: "}), suite.expect)),
-      short(),
+      scroll("Which method to use, by case", shortTable(index.groups, h("caption", {}, "In short: one line for each case, a task on a backbone. Gains are in ", index.points ? "points" : "units", ` of ${index.metric} over the method without transfer, with 95 % intervals.`))),
       h("section", {class: "how"}, h("h2", {text: "How to read this page"}), h("ul", {},
         h("li", {}, h("strong", {text: "Gain "}), "is a method's score minus that of the same setup without transfer, on the same target data, budget and seed. Above zero, transfer paid."),
         h("li", {}, h("strong", {text: "Intervals "}), "in brackets (95 %) say what to expect on other sources and targets like these; ", h("strong", {text: "± "}), "is about the same pairs under other seeds. ", h("span", {class: "verdict vgood", text: "▲ helps"}), " and ", h("span", {class: "verdict vbad", text: "▼ hurts"}), " are said only where an interval leaves zero out; all else is ", h("span", {class: "verdict veven", text: "· undecided"}), ", which is no proof that there is no difference."),
