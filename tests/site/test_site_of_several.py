@@ -68,9 +68,15 @@ def test_a_board_among_several_has_the_data_of_a_board_alone(run: Path, several:
 
 def test_records_that_are_led_to_are_the_runs_own_lines(run: Path, other: Path, plugins: Plugins) -> None:
     out = run.parent / "a site"
-    out = build_each([loaded([path], plugins) for path in (run, other)], plugins, out, link_records=True).folder
+    out = build_each([loaded([path], plugins) for path in (run, other)], plugins, out, linked=True).folder
     board = out / "boards" / "my-run"
     assert not (board / "runs").exists()
+    assert not (out / "assets").exists()
+    for page in (out / "index.html", board / "index.html"):
+        led = re.findall(r'(?:src|href)="([^"#]+)"', page.read_text())
+        missing = [to for to in led if not (page.parent / to).exists() and not to.startswith(("boards/", "downloads/"))]
+        assert len(led) > 6, page
+        assert missing == [], page
     about = read(board / "data" / "index.js")["runs"][0]
     folder = board / urllib.parse.unquote(about["folder"])
     assert folder.resolve() == run.resolve()
@@ -84,8 +90,8 @@ def test_records_that_are_led_to_are_the_runs_own_lines(run: Path, other: Path, 
 def test_the_command_writes_both_and_refuses_half_of_it(run: Path, other: Path, tmp_path: Path, capsys: Any) -> None:
     assert main(["site", str(run), str(other), "--each", "--out", str(tmp_path / "s"), "--no-plugins"]) == 0
     assert str(tmp_path / "s" / "index.html") in capsys.readouterr().out
-    assert main(["site", str(run), "--link-records", "--out", str(tmp_path / "t"), "--no-plugins"]) == 1
-    assert "--link-records goes with --each" in capsys.readouterr().err
+    assert main(["site", str(run), "--linked", "--out", str(tmp_path / "t"), "--no-plugins"]) == 1
+    assert "--linked goes with --each" in capsys.readouterr().err
     assert not (tmp_path / "t").exists()
 
 
@@ -127,7 +133,7 @@ def test_the_published_site_is_that_of_the_published_records(plugins: Plugins, t
     runs = sorted(path.parent.name for path in PUBLISHED.glob("*/run.json"))
     assert sorted(board["id"] for board in front["boards"]) == runs
     found = loaded([PUBLISHED / "quick"], plugins)
-    fresh = build_each([found], plugins, tmp_path / "site", link_records=True).folder
+    fresh = build_each([found], plugins, tmp_path / "site", linked=True).folder
     for chunk in (fresh / "boards" / "quick" / "data").glob("g*.js"):
         committed = PUBLISHED / "site" / "boards" / "quick" / "data" / chunk.name
         assert committed.read_bytes() == chunk.read_bytes(), "make the site again: results/README.md has the command"

@@ -20,8 +20,8 @@ def add(command: Commands) -> None:
     site.add_argument("--title", default="", help="title of the site (default: the suite's name)")
     site.add_argument("--metric", help="the score to rank by (default: the suite's first)")
     site.add_argument("--each", action="store_true", help="a board for each run, under one front page")
-    site.add_argument("--link-records", action="store_true",
-                      help="with --each: lead to the records in the run folders instead of copying them")  # fmt: skip
+    site.add_argument("--linked", action="store_true",
+                      help="with --each, beside runs and this code: lead to records and assets, copy none")  # fmt: skip
     site.add_argument("--all-pairs", action="store_true", help="average each row over all its pairs, comparable or not")
 
 
@@ -32,12 +32,12 @@ def _site(args: argparse.Namespace) -> int:
     from tlbench.loading import loaded
     from tlbench.site import build, build_each
 
-    if args.link_records and not args.each:
-        raise TlbenchError("--link-records goes with --each")
+    if args.linked and not args.each:
+        raise TlbenchError("--linked goes with --each")
     plugins = discover(args)
     if args.each:
         each = [loaded([run], plugins, args.metric, common=not args.all_pairs) for run in args.runs]
-        site = build_each(each, plugins, args.out, title=args.title, link_records=args.link_records)
+        site = build_each(each, plugins, args.out, title=args.title, linked=args.linked)
         notes = site.notes
     else:
         found = loaded(args.runs, plugins, args.metric, common=not args.all_pairs)

@@ -11,10 +11,10 @@ OUT/
 from __future__ import annotations
 
 import html
-import importlib.resources
 import shutil
 import string
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlbench import __version__
@@ -30,7 +30,6 @@ from tlbench.site.runs import Shipped, ship
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from tlbench.leaderboard.board import Leaderboard
     from tlbench.leaderboard.inference.analysis import Analysis
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from tlbench.plugins import Plugins
 
 MARK = "data/index.js"
-_SOURCE = importlib.resources.files("tlbench.site") / "assets"
+ASSETS = Path(__file__).parent / "assets"
 TEXTUAL = {
     "leaderboard.md": "the board as Markdown, with matrices, notes and what each column means",
     "leaderboard.csv": "one line for each row of the board",
@@ -235,11 +234,10 @@ def _page(board: Leaderboard, groups: Sequence[Mapping[str, Any]], out: Path, ti
 
 def write_page(out: Path, template: str, **values: str) -> None:
     """Fill in one of the pages; values that are not markup are escaped by now."""
-    page = (_SOURCE / template).read_text(encoding="utf-8")
+    page = (ASSETS / template).read_text(encoding="utf-8")
     files.write_text(out / "index.html", string.Template(page).substitute(values))
 
 
 def copy_assets(out: Path) -> None:
     """Scripts, styles and libraries."""
-    with importlib.resources.as_file(_SOURCE) as folder:
-        shutil.copytree(folder, out / "assets", ignore=shutil.ignore_patterns("*.html", "__pycache__"))
+    shutil.copytree(ASSETS, out / "assets", ignore=shutil.ignore_patterns("*.html", "__pycache__"))

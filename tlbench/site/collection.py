@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from tlbench import __version__
 from tlbench.leaderboard.forms import files
-from tlbench.site.build import MARK, Board, Site, copy_assets, measured, write_board, write_page
+from tlbench.site.build import ASSETS, MARK, Board, Site, copy_assets, measured, write_board, write_page
 from tlbench.site.encode import Slugs, name, script
-from tlbench.site.place import replacing
+from tlbench.site.place import replacing, way
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,37 +29,37 @@ _SHORT = ("id", "task", "backbone", "against", "names", "methods", "competing", 
 _SUMMARY = ("state", "best", "gain", "here", "hurts")
 
 
-def build_each(
-    found: Sequence[Loaded], plugins: Plugins, out: Path, *, title: str = "", link_records: bool = False
-) -> Site:
+def build_each(found: Sequence[Loaded], plugins: Plugins, out: Path, *, title: str = "", linked: bool = False) -> Site:
     """Write a site for each board into one folder, with a front page; one that was there before is replaced whole.
 
-    ``link_records``: the pages lead to the records in the run folders, by relative addresses, instead of copies; the
-    site is then part of the tree that has both. Raises ``StoreError`` where the folder holds something else, or cannot
-    be written.
+    ``linked``: the pages lead to the records in the run folders and to the assets of this package, by relative
+    addresses, instead of to copies; the site is then part of the tree that has all three. Raises ``StoreError`` where
+    the folder holds something else, or cannot be written.
     """
     title = name(title or "Leaderboards")
+    assets = way(out, ASSETS) if linked else "assets"
     slugs = Slugs()
     boards: list[dict[str, Any]] = []
     notes: list[str] = []
     with replacing(out, MARK) as part:
         for one in found:
             slug = slugs.of(one.folders[0].path.resolve().name)
-            place = out / "boards" / slug if link_records else None
+            place = out / "boards" / slug if linked else None
             made = write_board(
                 one,
                 plugins,
                 part / "boards" / slug,
                 "",
-                assets="../../assets",
-                records_in=place if link_records else None,
+                assets=f"../../{assets}",
+                records_in=place if linked else None,
             )
             boards.append(_about(slug, one, made))
             notes += [f"{slug}: {note}" for note in (*one.notes, *made.notes)]
-        copy_assets(part)
+        if not linked:
+            copy_assets(part)
         about = {"title": title, "version": __version__, "boards": boards}
         files.write_text(part / MARK, script("index", about))
-        write_page(part, "front.html", title=html.escape(title), plain=_plain(boards))
+        write_page(part, "front.html", title=html.escape(title), plain=_plain(boards), assets=assets)
     return measured(out, notes)
 
 

@@ -1,10 +1,11 @@
-"""Place: a site is written beside its folder, and takes its place when it is whole."""
+"""Place: a site is written beside its folder, and takes its place when it is whole; ways from there to elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
+import urllib.parse
 from typing import TYPE_CHECKING
 
 from tlbench.errors import StoreError
@@ -40,3 +41,8 @@ def replacing(out: Path, mark: str) -> Iterator[Path]:
         for rest in (part, old):
             with contextlib.suppress(OSError):
                 shutil.rmtree(rest, ignore_errors=True)
+
+
+def way(page: Path, to: Path) -> str:
+    """The relative address of a folder, from the folder of a page."""
+    return urllib.parse.quote(os.path.relpath(to.resolve(), page.resolve()).replace(os.sep, "/"))

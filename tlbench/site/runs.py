@@ -7,9 +7,7 @@ lead to.
 from __future__ import annotations
 
 import json
-import os
 import re
-import urllib.parse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +16,7 @@ from tlbench.leaderboard.forms import files
 from tlbench.results.store import from_line
 from tlbench.results.verify import standing
 from tlbench.site.encode import Slugs, bounded, name, prose
+from tlbench.site.place import way
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +79,7 @@ def ship(found: Loaded, out: Path, records_in: Path | None = None) -> tuple[Ship
         runs.append(
             {
                 "name": name(folder.path.resolve().name),
-                "folder": _way(records_in, folder.path) if records_in else f"runs/{slug}",
+                "folder": way(records_in, folder.path) if records_in else f"runs/{slug}",
                 "files": names,
                 "records": count,
                 "status": stands.status,
@@ -88,11 +87,6 @@ def ship(found: Loaded, out: Path, records_in: Path | None = None) -> tuple[Ship
             }
         )
     return Shipped(where, runs, list(suites.values())), notes
-
-
-def _way(page: Path, run: Path) -> str:
-    """The relative address of a run folder, from the folder of a page."""
-    return urllib.parse.quote(os.path.relpath(run.resolve(), page.resolve()).replace(os.sep, "/"))
 
 
 def _lines(
