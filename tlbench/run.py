@@ -16,7 +16,6 @@ from tlbench.collector import many_objects
 from tlbench.discovery.checks import where
 from tlbench.errors import StoreError, SuiteError
 from tlbench.plan.build import build
-from tlbench.plan.done import done_keys
 from tlbench.plan.estimate import Estimate, estimate
 from tlbench.results.reading import PlainTrials, with_trial
 from tlbench.results.store import RunFolder, Writer
@@ -147,7 +146,7 @@ class Run:
         about = {"name": self.suite.name, "file": self.suite.path.name, "metrics": list(self.suite.metrics)}
         about |= {"description": self.suite.description, "expect": self.suite.expect}
         with self.folder.writing() as writer:
-            if (before := self._finished(about)) is not None:
+            if (before := finished.found(self, about)) is not None:
                 return self._same_again(*before, watcher)
             files = index.files(self.folder.path)
             records, changed = of_one_content(self.folder.records())
@@ -179,38 +178,19 @@ class Run:
         missing = {t.key for t in plan.trials if t.kind == "trial"} - {r.key for r in here}
         outcome = Outcome(self.folder.path, statuses, len(missing), work.stopping(), board, reports)
         same = not since and not (changed and writer.own)  # is said of the records by the next run
-        if known and same and board is not None and not self.options.save_predictions:
-            done = done_keys(plan.trials, records, self.suite.metrics)
-            if len(done) == len({t.key for t in plan.trials}):
-                finished.write(
-                    self.folder.path,
-                    now,
-                    finished.plan_digest(about, plan.trials),
-                    board.table,
-                    statuses=statuses,
-                    notes=[*self.folder.problems, *changed],
-                    reports=reports if whole else (),
-                    plugins=self.plugins,
-                )
+        if known and same and board is not None and finished.is_done(self, plan, records):
+            finished.write(
+                self.folder.path,
+                now,
+                finished.plan_digest(about, plan.trials),
+                board.table,
+                statuses=statuses,
+                notes=[*self.folder.problems, *changed],
+                reports=reports if whole else (),
+                plugins=self.plugins,
+            )
         watcher.end(outcome)
         return outcome
-
-    def _finished(self, about: Mapping[str, Any]) -> tuple[Plan, Kept] | None:
-        """The plan, all done, and what was kept of it, where it is certain without the records that nothing is left."""
-        from tlbench import finished
-
-        if self.options.save_predictions:  # they may be gone
-            return None
-        with many_objects():
-            kept = finished.read(self.folder.path, self.plugins)
-            if kept is None or (self.options.retry_failed and FAILED & kept.statuses.keys()):
-                return None
-            if kept.table.higher_is_better != higher_is_better(self.plugins, kept.table.metric):
-                return None
-            plan = self.plan({})
-            if finished.plan_digest(about, plan.trials) != kept.plan:
-                return None
-            return replace(plan, done=frozenset(t.key for t in plan.trials)), kept
 
     def _same_again(self, plan: Plan, kept: Kept, watcher: Watcher) -> Outcome:
         """The end of a run that has nothing to do: the board as it was, and its reports where they have changed."""

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tlbench.leaderboard.overlap import Overlap
-from tlbench.leaderboard.table import AXES, NUMBERS, Axis, Table
+from tlbench.leaderboard.table import AXES, NUMBERS, Axis, Keys, Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -167,7 +167,7 @@ def _packed(table: Table, more: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         "steps": whole[first],
         "steps.of": steps.astype(np.int32),
         "curve_scores": table.curve_scores,
-        "keys": np.frombuffer(bytes.fromhex("".join(table.keys)), dtype=np.uint8),
+        "keys": np.frombuffer(Keys.of(table.keys).content, dtype=np.uint8),
         "about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8),
     }
 
@@ -176,7 +176,6 @@ def _unpacked(about: dict[str, Any], kept: Any) -> Table:
     seed = kept["seed"]
     n = len(seed)
     reasons = about["reasons"]
-    keys = kept["keys"].tobytes().hex()
     unknown = np.full(n, np.nan)
     table = Table(
         metric=about["metric"],
@@ -199,7 +198,7 @@ def _unpacked(about: dict[str, Any], kept: Any) -> Table:
         curve_steps=kept["steps"][kept["steps.of"]],
         curve_scores=kept["curve_scores"],
         conditions=tuple((name, text) for name, text in about["conditions"]),
-        keys=tuple([keys[i : i + 32] for i in range(0, len(keys), 32)]),
+        keys=Keys(kept["keys"].tobytes()),
         overlaps=tuple(Overlap(*found) for found in about["overlaps"]),
     )
     if any(len(column) != n for column in (table.keys, table.reason, table.status, table.curve_scores, table.device)):

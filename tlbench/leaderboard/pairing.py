@@ -84,7 +84,7 @@ def pair(table: Table) -> Pairing:
     rows, refs = np.flatnonzero(paired), wanted[paired]
     steps, scores = table.curve_steps, table.curve_scores
     if len(rows) and scores.shape[1]:
-        for whole, part in zip(out, curve_gains(steps[rows], scores[rows], steps[refs], scores[refs]), strict=True):
+        for whole, part in zip(out, curve_gains(steps, scores, rows, refs), strict=True):
             whole[rows] = part
     return Pairing(ok, effective, np.where(paired, wanted, -1), gain, CurveGains(*out), floor, ceiling, blind, maximal)
 

@@ -7,14 +7,18 @@ Every function is pure: arrays in, arrays or plain numbers out; a missing number
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit  # scipy.stats takes four times as long to import
 
 from tlbench.api.columns import Estimate as Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -119,10 +123,11 @@ class CurveGains(NamedTuple):
     area_ratio: Floats
 
 
-def curve_gains(steps_NP: Floats, scores_NP: Floats, ref_steps_NP: Floats, ref_scores_NP: Floats) -> CurveGains:
-    """Compare learning curves with their references', row by row; rows are padded with NaN at their ends.
+def curve_gains(steps_NP: Floats, scores_NP: Floats, rows: Ints, references: Ints) -> CurveGains:
+    """Compare the learning curves of these ``rows`` with those of their ``references``, places in the same arrays.
 
-    A row in which either curve has fewer than two points has no learning curve: all four are NaN.
+    Curves are padded with NaN at their ends. Where either has fewer than two points there is no learning curve: all
+    four are NaN.
 
     ``jump_start``  difference at the first evaluation point
     ``speed_up``    steps of the reference to its own final score ÷ steps of the strategy to that score; ``inf`` where
@@ -130,31 +135,55 @@ def curve_gains(steps_NP: Floats, scores_NP: Floats, ref_steps_NP: Floats, ref_s
     ``asymptote``   difference of the mean scores over the last fifth of the steps
     ``area_ratio``  (area - reference's area) / reference's area, areas by trapezoids over each curve's own steps
     """
-    points, ref_points = (np.isfinite(s).sum(axis=1) for s in (scores_NP, ref_scores_NP))
-    usable = (points > 1) & (ref_points > 1)
-    out = [np.full(len(scores_NP), np.nan) for _ in range(4)]
-    if usable.any():
-        steps, scores, ref_steps, ref_scores = (a[usable] for a in (steps_NP, scores_NP, ref_steps_NP, ref_scores_NP))
-        rows = np.arange(len(scores))
-        goal = ref_scores[rows, ref_points[usable] - 1]
-        ref_area = _height(ref_steps, ref_scores)
-        with np.errstate(divide="ignore", invalid="ignore"):
+    needed = np.zeros(len(steps_NP), dtype=bool)
+    needed[rows] = needed[references] = True
+    at = np.flatnonzero(needed)
+    first, goal, reached, tail, height = (np.full(len(steps_NP), np.nan) for _ in range(5))
+    points = np.zeros(len(steps_NP), dtype=np.int64)
+    out = [np.full(len(rows), np.nan) for _ in CurveGains._fields]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for mine in _blocks(at):
+            steps, scores = steps_NP[mine], scores_NP[mine]
+            points[mine] = its = _count(np.isfinite(scores))
+            first[mine], goal[mine] = scores[:, 0], scores[np.arange(len(mine)), np.maximum(its, 1) - 1]
+            longest = functools.reduce(np.fmax, steps.T)
+            reached[mine] = _steps_to(steps, scores, goal[mine])
+            tail[mine] = _tail(steps, scores, longest)
+            height[mine] = _height(steps, scores, longest)
+        usable = np.flatnonzero((points[rows] > 1) & (points[references] > 1))
+        for part in _blocks(usable):
+            mine, other = rows[part], references[part]
+            ours = _steps_to(steps_NP[mine], scores_NP[mine], goal[other])
             gains = (
-                scores[:, 0] - ref_scores[:, 0],
-                _speed(_steps_to(ref_steps, ref_scores, goal), _steps_to(steps, scores, goal)),
-                _tail(steps, scores) - _tail(ref_steps, ref_scores),
-                np.where(ref_area > 0, (_height(steps, scores) - ref_area) / ref_area, np.nan),
+                first[mine] - first[other],
+                _speed(reached[other], ours),
+                tail[mine] - tail[other],
+                np.where(height[other] > 0, (height[mine] - height[other]) / height[other], np.nan),
             )
-        for whole, part in zip(out, gains, strict=True):
-            whole[usable] = part
+            for whole, its in zip(out, gains, strict=True):
+                whole[part] = its
     return CurveGains(*out)
+
+
+BLOCK = 4096
+"""Curves that are worked on at a time: few enough to stay in the processor's cache."""
+
+
+def _blocks(places: Ints) -> Iterator[Ints]:
+    return (places[i : i + BLOCK] for i in range(0, len(places), BLOCK))
+
+
+def _count(there_NP: NDArray[np.bool_]) -> Ints:
+    """How many of each row; column by column, as rows are short."""
+    return functools.reduce(np.add, there_NP.T.astype(np.int64), np.zeros(len(there_NP), dtype=np.int64))
 
 
 def _steps_to(steps_NP: Floats, scores_NP: Floats, goal_N: Floats) -> Floats:
     """The first step at which the score is at least the goal; NaN where it never is."""
-    there = scores_NP >= goal_N[:, None]
-    first = steps_NP[np.arange(len(steps_NP)), there.argmax(axis=1)]
-    return np.where(there.any(axis=1), first, np.nan)
+    first = np.full(len(steps_NP), np.nan)
+    for steps, scores in zip(steps_NP.T[::-1], scores_NP.T[::-1], strict=True):
+        np.copyto(first, steps, where=scores >= goal_N)
+    return first
 
 
 def _speed(reference: Floats, strategy: Floats) -> Floats:
@@ -162,16 +191,16 @@ def _speed(reference: Floats, strategy: Floats) -> Floats:
     return np.where(np.isnan(strategy), NEVER, ratio)
 
 
-def _tail(steps_NP: Floats, scores_NP: Floats) -> Floats:
+def _tail(steps_NP: Floats, scores_NP: Floats, longest_N: Floats) -> Floats:
     """The mean score over the last fifth of the steps."""
-    late = 5 * steps_NP >= 4 * np.nanmax(steps_NP, axis=1, keepdims=True)
+    late = 5 * steps_NP >= 4 * longest_N[:, None]
     total: Floats = np.where(late, scores_NP, 0.0).sum(axis=1)
-    mean: Floats = total / late.sum(axis=1)
+    mean: Floats = total / _count(late)
     return mean
 
 
-def _height(steps_NP: Floats, scores_NP: Floats) -> Floats:
+def _height(steps_NP: Floats, scores_NP: Floats, longest_N: Floats) -> Floats:
     """The area under the curve ÷ the number of its steps."""
     areas = np.diff(steps_NP, axis=1) * (scores_NP[:, 1:] + scores_NP[:, :-1]) / 2
-    height: Floats = np.nansum(areas, axis=1) / (np.nanmax(steps_NP, axis=1) - steps_NP[:, 0])
+    height: Floats = np.where(np.isnan(areas), 0.0, areas).sum(axis=1) / (longest_N - steps_NP[:, 0])
     return height

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,40 @@ class Axis:
     params: tuple[Mapping[str, Any], ...]
 
 
+class Keys(Sequence[str]):
+    """Keys of trials, 16 bytes each, as texts of 32 digits when they are asked for."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    @classmethod
+    def of(cls, keys: Sequence[str]) -> Keys:
+        return keys if isinstance(keys, Keys) else cls(bytes.fromhex("".join(keys)))
+
+    def __len__(self) -> int:
+        return len(self.content) // 16
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, at: int | slice) -> str | tuple[str, ...]:
+        if isinstance(at, slice):
+            return tuple(self)[at]
+        place = range(len(self))[at]  # also from the end; raises IndexError
+        return self.content[16 * place : 16 * place + 16].hex()
+
+    def __iter__(self) -> Iterator[str]:
+        digits = self.content.hex()
+        return (digits[i : i + 32] for i in range(0, len(digits), 32))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """Trials as columns; N trials, P evaluation points of the longest curve.
@@ -85,7 +119,7 @@ class Table:
     curve_scores: Floats
     conditions: tuple[tuple[str, str], ...] = ()
     """With what, where and when it was measured: names and texts for people, as in ``conditions.py``."""
-    keys: tuple[str, ...] = ()
+    keys: Sequence[str] = ()
     """Each trial's key [N], where the table was made from records."""
     overlaps: tuple[Overlap, ...] = ()
     """Data sets that a backbone was pre-trained on as well, as far as names tell."""
