@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tlbench.leaderboard.overlap import Overlap
-from tlbench.leaderboard.table import AXES, NUMBERS, Axis, Keys, Table
+from tlbench.leaderboard.table import NUMBERS, Axis, Keys, Table
+from tlbench.results.facts import AXES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

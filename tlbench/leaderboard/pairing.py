@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlbench.leaderboard.statistics import CurveGains, Floats, Ints, curve_gains
+from tlbench.leaderboard.view import joint as joint
 
 if TYPE_CHECKING:
     from tlbench.leaderboard.table import Table
@@ -95,17 +96,6 @@ def _first_of(places: list[Ints]) -> Ints:
     for other in places[1:]:
         found = np.where(found >= 0, found, other)
     return found
-
-
-def joint(columns: list[Ints]) -> Ints:
-    """One number for each combination of the columns [N]: equal exactly where all columns are."""
-    code = np.zeros(len(columns[0]), dtype=np.int64)
-    for column in columns:
-        low, high = (int(column.min()), int(column.max())) if len(column) else (0, 0)
-        if int(code.max(initial=0)) > 2**62 // (high - low + 1):
-            code = np.unique(code, return_inverse=True)[1].astype(np.int64)
-        code = code * (high - low + 1) + (column - low)
-    return code
 
 
 def _match(table: Table, ok: Bools, shared: list[Ints], have: Ints, want: Ints, first: Ints | None = None) -> Ints:

@@ -51,7 +51,7 @@ def ranks(scores_KQ: Floats) -> Floats:
     places = np.arange(count)[:, None]
     first = np.maximum.accumulate(np.where(new[:-1], places, 0), axis=0)
     last = np.minimum.accumulate(np.where(new[1:], places, count)[::-1], axis=0)[::-1]
-    ranked = np.empty_like(fallen)
+    ranked = np.empty(fallen.shape[::-1]).T  # as scipy lays it out: sums over pairs then end in the same digits
     np.put_along_axis(ranked, order, (first + last) / 2 + 1, axis=0)
     return ranked
 
