@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tlbench.api.records import Record, Status
 from tlbench.api.trials import Plan, Trial
+from tlbench.collector import many_objects
 from tlbench.discovery.checks import where
 from tlbench.errors import StoreError, SuiteError
 from tlbench.plan.build import build
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tlbench.execution.work import HostWork
+    from tlbench.finished import Kept
     from tlbench.leaderboard.board import Leaderboard
     from tlbench.plugins import Plugins
     from tlbench.ranking import Ranking
@@ -134,14 +136,25 @@ class Run:
         return len(slots_of({"device": self._device(), "threads": self.options.threads}, self.options.workers))
 
     def execute(self, watcher: Watcher) -> Outcome:
-        """Run what is not done yet, write a record for each trial, and the leaderboard at the end."""
+        """Run what is not done yet, write a record for each trial, and the leaderboard at the end.
+
+        Where nothing is left to do and nothing has changed since that was found, the records are not read again.
+        """
+        from tlbench import finished
+        from tlbench.leaderboard import index
+
+        about = {"name": self.suite.name, "file": self.suite.path.name, "metrics": list(self.suite.metrics)}
+        about |= {"description": self.suite.description, "expect": self.suite.expect}
         with self.folder.writing() as writer:
+            if (before := finished.found(self, about)) is not None:
+                return self._same_again(*before, watcher)
+            files = index.files(self.folder.path)
             records, changed = of_one_content(self.folder.records())
             for problem in [*self.folder.problems, *changed]:
                 watcher.note(problem)
             plan = self.plan(records)
-            about = {"name": self.suite.name, "file": self.suite.path.name, "metrics": list(self.suite.metrics)}
-            writer.plan(about | {"description": self.suite.description, "expect": self.suite.expect}, plan.trials)
+            writer.plan(about, plan.trials)
+            files["run.json"] = index.stat(self.folder.path / "run.json")
             work = self._work(watcher)
             try:
                 with _stop_on_ctrl_c(work, watcher):
@@ -151,14 +164,50 @@ class Run:
                     self._execute(plan, records, writer, watcher, work)
             finally:
                 watcher.close()
-            for change in of_one_content(records)[1]:
+            since = of_one_content(records)[1]
+            for change in since:
                 watcher.note(change)
+            now = index.files(self.folder.path)
+            # Nothing but what was read and what was written here.
+            known = {name: its for name, its in now.items() if name not in writer.own} == files
+            known = known and all(now[name][0] == size for name, size in writer.own.items())
         records, _ = of_one_content(records)
         here = current(records, plan.trials)
-        board, reports = self._report(plan, here, watcher)
+        board, reports, whole = self._report(plan, here, watcher)
         statuses = Counter(str(r.status) for r in here)
         missing = {t.key for t in plan.trials if t.kind == "trial"} - {r.key for r in here}
         outcome = Outcome(self.folder.path, statuses, len(missing), work.stopping(), board, reports)
+        same = not since and not (changed and writer.own)  # is said of the records by the next run
+        if known and same and board is not None and finished.is_done(self, plan, records):
+            finished.write(
+                self.folder.path,
+                now,
+                finished.plan_digest(about, plan.trials),
+                board.table,
+                statuses=statuses,
+                notes=[*self.folder.problems, *changed],
+                reports=reports if whole else (),
+                plugins=self.plugins,
+            )
+        watcher.end(outcome)
+        return outcome
+
+    def _same_again(self, plan: Plan, kept: Kept, watcher: Watcher) -> Outcome:
+        """The end of a run that has nothing to do: the board as it was, and its reports where they have changed."""
+        from tlbench.leaderboard.board import from_table
+
+        try:
+            for note in kept.notes:
+                watcher.note(note)
+            watcher.begin(plan, Estimate(0.0, 0, 0))
+            for reason, count in Counter(t.skip for t in plan.trials if t.skip is not None).items():
+                watcher.note(f"{count} skipped: {reason}")
+        finally:
+            watcher.close()
+        with many_objects():
+            board = from_table(kept.table, columns=self.plugins.columns())
+        reports = kept.reports or self._write(board, watcher)[0]
+        outcome = Outcome(self.folder.path, kept.statuses, 0, False, board, reports)
         watcher.end(outcome)
         return outcome
 
@@ -254,12 +303,17 @@ class Run:
 
     def _report(
         self, plan: Plan, records: Sequence[Record], watcher: Watcher
-    ) -> tuple[Leaderboard | None, tuple[Path, ...]]:
-        """The leaderboard of this plan's trials, and its files; a reporter that fails costs its own file only."""
+    ) -> tuple[Leaderboard | None, tuple[Path, ...], bool]:
+        """The leaderboard of this plan's trials, its files, and whether these are all."""
         if not any(r.status == Status.OK for r in records):
-            return None, ()
+            return None, (), True
         board = board_of(records, plan.trials, self.plugins, self.suite.metrics[0])
+        return board, *self._write(board, watcher)
+
+    def _write(self, board: Leaderboard, watcher: Watcher) -> tuple[tuple[Path, ...], bool]:
+        """The board's files, and whether these are all: a reporter that fails costs its own file only."""
         paths: list[Path] = []
+        whole = True
         for name in sorted(self.plugins.offers("reporters")):
             try:
                 paths += write_reports(board, self.folder.path / "leaderboard", self.plugins, [name])
@@ -267,7 +321,8 @@ class Run:
                 raise
             except Exception as error:
                 watcher.note(f"the reporter {name!r} failed: {where(error)}")
-        return board, tuple(paths)
+                whole = False
+        return tuple(paths), whole
 
 
 def current(records: Mapping[str, Record], planned: Sequence[Trial]) -> list[Record]:

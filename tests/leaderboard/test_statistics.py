@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -110,8 +112,56 @@ STEPS = np.array([[0.0, 25, 50, 75, 100]])
 REFERENCE = np.array([[0.1, 0.3, 0.5, 0.6, 0.6]])  # at its own final score, 0.6, after 75 steps
 
 
+def curve_gains(steps: Any, scores: Any, ref_steps: Any, ref_scores: Any) -> st.CurveGains:
+    """Of curves and their references, row by row."""
+    rows = np.arange(len(steps))
+    return st.curve_gains(np.vstack([steps, ref_steps]), np.vstack([scores, ref_scores]), rows, rows + len(rows))
+
+
+def whole_curve_gains(steps: Any, scores: Any, ref_steps: Any, ref_scores: Any) -> list[float]:
+    """One curve and its reference, from the definitions, without padding."""
+
+    def reach(steps: Any, scores: Any, goal: float) -> float:
+        return next((float(a) for a, b in zip(steps, scores, strict=True) if b >= goal), np.nan)
+
+    def tail(steps: Any, scores: Any) -> float:
+        late = 5 * steps >= 4 * steps.max()
+        return float(np.where(late, scores, 0.0).sum() / late.sum())
+
+    def height(steps: Any, scores: Any) -> float:
+        return float((np.diff(steps) * (scores[1:] + scores[:-1]) / 2).sum() / (steps.max() - steps[0]))
+
+    theirs, ours = reach(ref_steps, ref_scores, ref_scores[-1]), reach(steps, scores, ref_scores[-1])
+    speed = st.NEVER if np.isnan(ours) else (1.0 if theirs == 0 else np.inf) if ours == 0 else theirs / ours
+    area = height(ref_steps, ref_scores)
+    ratio = (height(steps, scores) - area) / area if area > 0 else np.nan
+    return [scores[0] - ref_scores[0], speed, tail(steps, scores) - tail(ref_steps, ref_scores), ratio]
+
+
+@pytest.mark.parametrize("width", [2, 5, 11, 40])
+def test_the_gains_of_many_curves_are_those_of_each_by_itself(width: int) -> None:
+    rng = np.random.default_rng(width)
+    n = st.BLOCK + 300  # more than are worked on at a time
+    steps, scores = np.full((n, width), np.nan), np.full((n, width), np.nan)
+    points = rng.integers(0, width + 1, n)
+    for i, many in enumerate(points):
+        steps[i, :many] = np.cumsum(rng.integers(1, 5, many)) - 1
+        scores[i, :many] = rng.integers(0, 6, many) / 5
+    rows, references = rng.integers(0, n, 2 * st.BLOCK + 5), rng.integers(0, 50, 2 * st.BLOCK + 5)
+    found = np.array(st.curve_gains(steps, scores, rows, references))
+    for k in range(0, len(rows), 7):
+        i, r = rows[k], references[k]
+        if min(points[i], points[r]) < 2:
+            assert np.isnan(found[:, k]).all()
+            continue
+        wanted = whole_curve_gains(
+            steps[i, : points[i]], scores[i, : points[i]], steps[r, : points[r]], scores[r, : points[r]]
+        )
+        np.testing.assert_allclose(found[:, k], wanted, rtol=1e-12, atol=1e-12)
+
+
 def test_the_gains_of_a_learning_curve_are_those_worked_out_by_hand() -> None:
-    gains = st.curve_gains(STEPS, np.array([[0.2, 0.6, 0.7, 0.8, 0.9]]), STEPS, REFERENCE)
+    gains = curve_gains(STEPS, np.array([[0.2, 0.6, 0.7, 0.8, 0.9]]), STEPS, REFERENCE)
     assert gains.jump_start[0] == pytest.approx(0.1)
     assert gains.speed_up[0] == pytest.approx(3.0)  # 75 steps ÷ 25
     assert gains.asymptote[0] == pytest.approx(0.3)  # the last fifth of 100 steps has the last point only
@@ -122,7 +172,7 @@ def test_the_gains_of_a_learning_curve_are_those_worked_out_by_hand() -> None:
 def test_the_last_fifth_is_that_of_the_steps() -> None:
     steps = np.arange(0.0, 101, 10)[None]
     scores, flat = np.linspace(0, 1, 11)[None], np.zeros((1, 11))
-    assert st.curve_gains(steps, scores, steps, flat).asymptote[0] == pytest.approx((0.8 + 0.9 + 1.0) / 3)
+    assert curve_gains(steps, scores, steps, flat).asymptote[0] == pytest.approx((0.8 + 0.9 + 1.0) / 3)
 
 
 @pytest.mark.parametrize(
@@ -134,22 +184,22 @@ def test_the_last_fifth_is_that_of_the_steps() -> None:
     ],
 )
 def test_a_speed_up_may_be_infinite_never_or_below_one(scores: list[float], expected: float) -> None:
-    assert st.curve_gains(STEPS, np.array([scores]), STEPS, REFERENCE).speed_up[0] == expected
+    assert curve_gains(STEPS, np.array([scores]), STEPS, REFERENCE).speed_up[0] == expected
 
 
 def test_two_curves_that_both_start_at_the_goal_are_equally_fast() -> None:
     flat = np.full((1, 5), 0.4)
-    assert st.curve_gains(STEPS, flat, STEPS, flat).speed_up[0] == 1.0
+    assert curve_gains(STEPS, flat, STEPS, flat).speed_up[0] == 1.0
 
 
 def test_a_curve_of_one_point_has_no_gains_and_padding_changes_none() -> None:
     pad = np.full((1, 2), np.nan)
     single = np.array([[0.5, np.nan, np.nan, np.nan, np.nan]])
     one_step = np.array([[0.0, np.nan, np.nan, np.nan, np.nan]])
-    assert np.isnan(st.curve_gains(one_step, single, STEPS, REFERENCE)).all()
+    assert np.isnan(curve_gains(one_step, single, STEPS, REFERENCE)).all()
     scores = np.array([[0.2, 0.6, 0.7, 0.8, 0.9]])
-    plain = st.curve_gains(STEPS, scores, STEPS, REFERENCE)
-    padded = st.curve_gains(
+    plain = curve_gains(STEPS, scores, STEPS, REFERENCE)
+    padded = curve_gains(
         np.hstack([STEPS, pad]), np.hstack([scores, pad]), np.hstack([STEPS, pad]), np.hstack([REFERENCE, pad])
     )
     np.testing.assert_allclose(np.array(padded), np.array(plain))

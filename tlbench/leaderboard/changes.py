@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from tlbench.api.records import Record, Status
 from tlbench.leaderboard.inference.paired import false_discoveries, paired
@@ -320,7 +320,7 @@ def _sure(change: Estimate, seeds: int, of: int) -> str:
     """Better or worse where the interval excludes 0 when it is widened to hold for ``of`` strategies together."""
     if not math.isfinite(change.low) or change.low == change.high == 0:
         return ""
-    wider = float(stats.t.ppf(1 - LEVEL / (2 * of), seeds - 1) / stats.t.ppf(1 - LEVEL / 2, seeds - 1))
+    wider = float(stdtrit(seeds - 1, 1 - LEVEL / (2 * of)) / stdtrit(seeds - 1, 1 - LEVEL / 2))
     if change.value - wider * (change.value - change.low) > 0:
         return "better"
     return "worse" if change.value + wider * (change.high - change.value) < 0 else ""

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from tlbench.errors import TlbenchError, unknown
 from tlbench.leaderboard.cells import domains
@@ -246,12 +245,16 @@ def _comparison(
 
 def sign_test(differences: Floats) -> float:
     """Two-sided sign test (ties left out), from scipy; NaN where nothing differs."""
+    from scipy import stats
+
     above, below = int((differences > 0).sum()), int((differences < 0).sum())
     return float(stats.binomtest(above, above + below).pvalue) if above + below else math.nan
 
 
 def wilcoxon_test(differences: Floats) -> float:
     """Two-sided signed-rank test (Wilcoxon 1945; zeros left out), from scipy; NaN where fewer than two differ."""
+    from scipy import stats
+
     there = differences[differences != 0]
     return float(stats.wilcoxon(there).pvalue) if len(there) > 1 else math.nan
 

@@ -7,39 +7,49 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tlbench.leaderboard.text import clean
+from tlbench.leaderboard.view import in_order
 
 if TYPE_CHECKING:
-    from tlbench.api.records import Record
+    from tlbench.leaderboard.view import View
 
 SOFTWARE = ("tlbench", "python", "torch", "timm", "numpy", "scikit-learn")
 RECIPE = ("steps", "epochs", "batch_size", "optimizer", "lr", "schedule", "precision", "augmentation", "selection")
 
 
-def conditions(records: Sequence[Record], metric: str, devices: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def conditions(view: View, metric: str, devices: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """What is known of ``suite``, ``metric``, ``recipe``, ``seeds``, ``device``, ``software``, ``commit``, ``when``.
 
     Of trials that ended well; source trainings count for all but recipe and seeds. Texts are clean.
     """
-    trials = [r for r in records if r.trial["kind"] == "trial"]
-    seeds = sorted({r.trial["seed"] for r in trials})
-    recipes = {repr(p): p for r in trials if (p := r.trial["recipe"]["params"])}
-    shared = sum(1 for r in trials if _device(r).get("shared"))
+    facts = view.facts
+    ok = np.flatnonzero(view.ok)
+    rows = view.rows[ok]
+    is_trial = np.array([its[0] == "trial" for its in facts.rests], dtype=bool)[view.rest[ok]]
+    trials = rows[is_trial]
+    seeds = np.unique(np.array(facts.seed, dtype=np.int64)[trials]).tolist()
+    chosen = in_order(np.array(facts.axes["recipe"], dtype=np.int64)[trials])
+    recipes = {repr(p): p for place in chosen if (p := facts.choices["recipe"][place]["params"])}
+    environment = np.array(facts.environment, dtype=np.int64)
+    uses = Counter(environment[rows].tolist())  # in the order in which they come
+    of_trials = Counter(environment[trials].tolist())
+    shared = sum(n for place, n in of_trials.items() if _mapping(facts.environments[place].get("device")).get("shared"))
+    every = [(facts.environments[place], count) for place, count in uses.items()]
+    times = [t for column in (facts.started, facts.finished) for t in {column[i] for i in rows.tolist()} if t]
+    suites = in_order(np.array(facts.suite, dtype=np.int64)[rows])
     found = {
-        "suite": _listed(r.suite for r in records),
-        "metric": metric if trials else "",
+        "suite": _listed(facts.suites[place] for place in suites),
+        "metric": metric if len(trials) else "",
         "recipe": "; ".join(map(_recipe, recipes.values())) if len(recipes) <= 3 else f"{len(recipes)} recipes",
         "seeds": _seeds(seeds),
         "device": ", ".join(devices) + (f" ({shared} of {len(trials)} trials shared theirs)" if shared else ""),
-        "software": _software(records),
-        "commit": _listed(_commit(r.environment.get("git")) for r in records),
-        "when": _when([t for r in records for t in (r.started, r.finished) if t]),
+        "software": _software(every),
+        "commit": _listed(_commit(e.get("git")) for e, _ in every),
+        "when": _when(times),
     }
     return tuple((name, clean(said)) for name, said in found.items() if said)
-
-
-def _device(record: Record) -> Mapping[str, Any]:
-    return _mapping(record.environment.get("device"))
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -63,14 +73,14 @@ def _seeds(seeds: Sequence[int]) -> str:
     return f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''} ({said})"
 
 
-def _software(records: Sequence[Record]) -> str:
+def _software(environments: Iterable[tuple[Mapping[str, Any], int]]) -> str:
     """Each library with its versions, the most frequent first."""
     versions: dict[str, Counter[str]] = {name: Counter() for name in SOFTWARE}
-    for record in records:
-        installed = _mapping(record.environment.get("versions"))
+    for environment, count in environments:
+        installed = _mapping(environment.get("versions"))
         for name in SOFTWARE:
             if name in installed:
-                versions[name][str(installed[name])] += 1
+                versions[name][str(installed[name])] += count
     return ", ".join(f"{n} {' and '.join(v for v, _ in c.most_common())}" for n, c in versions.items() if c)
 
 

@@ -5,7 +5,8 @@
 It is made from the text and never trusted over it: it counts only where every file of records and every plan of every
 run has the name, size, inode and times (of content and of status, which no copy and no archive carries over) that it
 had when it was read, and where the code that makes tables is the same. So the index that comes with somebody's
-submission is never believed, and neither `tlbench verify` nor the records that a run goes on from are read from one.
+submission is never believed, and neither `tlbench verify` nor the records that a run goes on from are read from one
+(only that nothing is left to do: see ``tlbench.finished``).
 One that is damaged is passed over, and the next one takes its place.
 """
 
@@ -18,15 +19,16 @@ import os
 import zipfile
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tlbench.leaderboard.overlap import Overlap
-from tlbench.leaderboard.table import AXES, NUMBERS, Axis, Table
+from tlbench.leaderboard.table import NUMBERS, Axis, Keys, Table
+from tlbench.results.facts import AXES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,28 +40,45 @@ PARTS = ("api", "leaderboard", "results", "run.py", "loading.py")
 
 
 @cache
-def _code() -> str:
-    """Hash of the code that makes tables."""
+def code(parts: tuple[str, ...] = PARTS) -> str:
+    """Hash of the code of these parts of tlbench."""
     root, found = Path(__file__).parents[1], hashlib.blake2b(digest_size=12)
-    for part in PARTS:
-        for file in sorted((root / part).glob("*.py")) or [root / part]:
+    for part in parts:
+        for file in sorted((root / part).rglob("*.py")) or [root / part]:
             found.update(file.read_bytes())
     return found.hexdigest()
 
 
+def stat(path: Path) -> list[int]:
+    """Size, times of content and of status, and inode. Raises ``OSError``."""
+    at = path.stat()
+    return [at.st_size, at.st_mtime_ns, at.st_ctime_ns, at.st_ino]
+
+
+def files(folder: Path) -> dict[str, list[int]]:
+    """The files of records of a run, and its plan, with their ``stat``."""
+    found = {}
+    for file in [*sorted((folder / "records").glob("*.jsonl")), folder / "run.json"]:
+        with contextlib.suppress(OSError):
+            found[file.name] = stat(file)
+    return found
+
+
+def size(found: Mapping[str, Sequence[int]]) -> int:
+    """Bytes of these files together."""
+    return sum(its[0] for its in found.values())
+
+
+def digest(value: Any) -> str:
+    """Hash of plain data."""
+    return hashlib.blake2b(json.dumps(value).encode(), digest_size=16).hexdigest()
+
+
 def state(folders: Sequence[Path], metric: str | None) -> str:
     """What an index for these runs and this metric must have been made of; empty where the text is read as quickly."""
-    size = 0
-    seen: list[Any] = [VERSION, _code(), metric]
-    for folder in folders:
-        of_folder: list[Any] = []
-        for file in [*sorted((folder / "records").glob("*.jsonl")), folder / "run.json"]:
-            with contextlib.suppress(OSError):
-                at = file.stat()
-                of_folder.append([file.name, at.st_size, at.st_mtime_ns, at.st_ctime_ns, at.st_ino])
-                size += at.st_size
-        seen.append(of_folder)
-    return hashlib.blake2b(json.dumps(seen).encode(), digest_size=16).hexdigest() if size >= LEAST_BYTES else ""
+    found = [files(folder) for folder in folders]
+    enough = sum(map(size, found)) >= LEAST_BYTES
+    return digest([VERSION, code(), metric, found]) if enough else ""
 
 
 def _place(folders: Sequence[Path], metric: str | None) -> Path:
@@ -70,25 +89,42 @@ def _place(folders: Sequence[Path], metric: str | None) -> Path:
 
 def read(folders: Sequence[Path], metric: str | None, wanted: str) -> tuple[Table, tuple[str, ...]] | None:
     """The table of that state with the notes on what was passed over, or nothing."""
-    try:
-        with np.load(_place(folders, metric), allow_pickle=False) as kept:
-            about = json.loads(kept["about"].tobytes())
-            return (_unpacked(about, kept), tuple(about["notes"])) if about["state"] == wanted else None
-    except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, zipfile.BadZipFile, MemoryError):
-        return None
+    found = unpack(_place(folders, metric), wanted)
+    return (found.table, tuple(found.about["notes"])) if found is not None else None
 
 
 def write(folders: Sequence[Path], metric: str | None, wanted: str, table: Table, notes: Sequence[str]) -> None:
     """Keep a table, if the runs are still in that state; a folder that cannot be written to has none."""
     if not wanted or state(folders, metric) != wanted:
         return
-    path = _place(folders, metric)
+    pack(_place(folders, metric), table, {"state": wanted, "notes": list(notes)})
+
+
+class Unpacked(NamedTuple):
+    """A table, and what was kept with it."""
+
+    table: Table
+    about: Mapping[str, Any]
+
+
+def unpack(path: Path, wanted: str) -> Unpacked | None:
+    """What ``pack`` wrote, if its ``state`` is the wanted one and nothing is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            about = json.loads(kept["about"].tobytes())
+            return Unpacked(_unpacked(about, kept), about) if about["state"] == wanted else None
+    except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, zipfile.BadZipFile, MemoryError):
+        return None
+
+
+def pack(path: Path, table: Table, about: Mapping[str, Any]) -> None:
+    """Write a table and plain data with a ``state``, whole or not at all; a folder that takes no file gets none."""
     partial = path.with_name(f"{path.stem}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(exist_ok=True)
         (path.parent / ".gitignore").write_text("*\n")
         with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **_packed(table, wanted, notes))
+            np.savez(file, allow_pickle=False, **_packed(table, about))
         partial.replace(path)
     except OSError:
         with contextlib.suppress(OSError):
@@ -98,12 +134,11 @@ def write(folders: Sequence[Path], metric: str | None, wanted: str, table: Table
 # ---- arrays --------------------------------------------------------------------------------------
 
 
-def _packed(table: Table, wanted: str, notes: Sequence[str]) -> dict[str, NDArray[Any]]:
+def _packed(table: Table, more: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     reasons: dict[str, int] = {}
     statuses, status = np.unique(table.status, return_inverse=True)
     about = {
-        "state": wanted,
-        "notes": list(notes),
+        **more,
         "metric": table.metric,
         "higher_is_better": table.higher_is_better,
         "axes": {name: [axis.labels, axis.names, list(axis.params)] for name, axis in table.axes.items()},
@@ -133,7 +168,7 @@ def _packed(table: Table, wanted: str, notes: Sequence[str]) -> dict[str, NDArra
         "steps": whole[first],
         "steps.of": steps.astype(np.int32),
         "curve_scores": table.curve_scores,
-        "keys": np.frombuffer(bytes.fromhex("".join(table.keys)), dtype=np.uint8),
+        "keys": np.frombuffer(Keys.of(table.keys).content, dtype=np.uint8),
         "about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8),
     }
 
@@ -142,7 +177,6 @@ def _unpacked(about: dict[str, Any], kept: Any) -> Table:
     seed = kept["seed"]
     n = len(seed)
     reasons = about["reasons"]
-    keys = kept["keys"].tobytes().hex()
     unknown = np.full(n, np.nan)
     table = Table(
         metric=about["metric"],
@@ -165,7 +199,7 @@ def _unpacked(about: dict[str, Any], kept: Any) -> Table:
         curve_steps=kept["steps"][kept["steps.of"]],
         curve_scores=kept["curve_scores"],
         conditions=tuple((name, text) for name, text in about["conditions"]),
-        keys=tuple([keys[i : i + 32] for i in range(0, len(keys), 32)]),
+        keys=Keys(kept["keys"].tobytes()),
         overlaps=tuple(Overlap(*found) for found in about["overlaps"]),
     )
     if any(len(column) != n for column in (table.keys, table.reason, table.status, table.curve_scores, table.device)):

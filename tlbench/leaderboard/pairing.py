@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlbench.leaderboard.statistics import CurveGains, Floats, Ints, curve_gains
+from tlbench.leaderboard.view import joint as joint
 
 if TYPE_CHECKING:
     from tlbench.leaderboard.table import Table
@@ -84,7 +85,7 @@ def pair(table: Table) -> Pairing:
     rows, refs = np.flatnonzero(paired), wanted[paired]
     steps, scores = table.curve_steps, table.curve_scores
     if len(rows) and scores.shape[1]:
-        for whole, part in zip(out, curve_gains(steps[rows], scores[rows], steps[refs], scores[refs]), strict=True):
+        for whole, part in zip(out, curve_gains(steps, scores, rows, refs), strict=True):
             whole[rows] = part
     return Pairing(ok, effective, np.where(paired, wanted, -1), gain, CurveGains(*out), floor, ceiling, blind, maximal)
 
@@ -95,17 +96,6 @@ def _first_of(places: list[Ints]) -> Ints:
     for other in places[1:]:
         found = np.where(found >= 0, found, other)
     return found
-
-
-def joint(columns: list[Ints]) -> Ints:
-    """One number for each combination of the columns [N]: equal exactly where all columns are."""
-    code = np.zeros(len(columns[0]), dtype=np.int64)
-    for column in columns:
-        low, high = (int(column.min()), int(column.max())) if len(column) else (0, 0)
-        if int(code.max(initial=0)) > 2**62 // (high - low + 1):
-            code = np.unique(code, return_inverse=True)[1].astype(np.int64)
-        code = code * (high - low + 1) + (column - low)
-    return code
 
 
 def _match(table: Table, ok: Bools, shared: list[Ints], have: Ints, want: Ints, first: Ints | None = None) -> Ints:

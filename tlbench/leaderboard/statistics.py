@@ -7,13 +7,18 @@ Every function is pure: arrays in, arrays or plain numbers out; a missing number
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+import functools
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import ndtri, stdtrit  # scipy.stats takes four times as long to import
 
 from tlbench.api.columns import Estimate as Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -48,7 +53,7 @@ def student_intervals(mean: Floats, deviation: Floats, n: Ints, step: Floats) ->
     enough = n >= 2
     n_safe = np.where(enough, n, 2)
     error = np.maximum(np.where(enough, deviation, 0.0) / np.sqrt(n_safe), error_floor(step, n_safe))
-    half = np.where(enough, stats.t.ppf(0.5 + LEVEL / 2, n_safe - 1) * error, np.nan)
+    half = np.where(enough, stdtrit(n_safe - 1, 0.5 + LEVEL / 2) * error, np.nan)
     return mean - half, mean + half
 
 
@@ -71,11 +76,13 @@ def verdicts(low: Any, high: Any) -> NDArray[np.str_]:
 
 
 def wilson(hits: int, of: int) -> Estimate:
-    """A share with its interval (Wilson 1927, without continuity correction), from scipy."""
+    """A share with its interval (Wilson 1927, without continuity correction), as scipy's ``binomtest`` has it."""
     if of == 0:
         return Estimate()
-    interval = stats.binomtest(hits, of).proportion_ci(LEVEL, method="wilson")
-    return Estimate(hits / of, float(interval.low), float(interval.high))
+    share, z = hits / of, float(ndtri(0.5 + 0.5 * LEVEL))
+    scale = 2 * (of + z**2)
+    middle, half = (2 * of * share + z**2) / scale, z / scale * math.sqrt(4 * of * share * (1 - share) + z**2)
+    return Estimate(share, middle - half if hits else 0.0, middle + half if hits < of else 1.0)
 
 
 def depth(means: Floats) -> float:
@@ -87,7 +94,7 @@ def percentile_interval(means: Floats, value: float, floor: float = 0.0) -> Esti
     """The percentile interval of bootstrap means [B] about ``value``, no narrower than the error ``floor`` makes it."""
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
-    half = float(stats.norm.ppf(1 - tail)) * floor
+    half = float(ndtri(1 - tail)) * floor
     return Estimate(value, min(float(low), value - half), max(float(high), value + half))
 
 
@@ -116,10 +123,11 @@ class CurveGains(NamedTuple):
     area_ratio: Floats
 
 
-def curve_gains(steps_NP: Floats, scores_NP: Floats, ref_steps_NP: Floats, ref_scores_NP: Floats) -> CurveGains:
-    """Compare learning curves with their references', row by row; rows are padded with NaN at their ends.
+def curve_gains(steps_NP: Floats, scores_NP: Floats, rows: Ints, references: Ints) -> CurveGains:
+    """Compare the learning curves of these ``rows`` with those of their ``references``, places in the same arrays.
 
-    A row in which either curve has fewer than two points has no learning curve: all four are NaN.
+    Curves are padded with NaN at their ends. Where either has fewer than two points there is no learning curve: all
+    four are NaN.
 
     ``jump_start``  difference at the first evaluation point
     ``speed_up``    steps of the reference to its own final score ÷ steps of the strategy to that score; ``inf`` where
@@ -127,31 +135,55 @@ def curve_gains(steps_NP: Floats, scores_NP: Floats, ref_steps_NP: Floats, ref_s
     ``asymptote``   difference of the mean scores over the last fifth of the steps
     ``area_ratio``  (area - reference's area) / reference's area, areas by trapezoids over each curve's own steps
     """
-    points, ref_points = (np.isfinite(s).sum(axis=1) for s in (scores_NP, ref_scores_NP))
-    usable = (points > 1) & (ref_points > 1)
-    out = [np.full(len(scores_NP), np.nan) for _ in range(4)]
-    if usable.any():
-        steps, scores, ref_steps, ref_scores = (a[usable] for a in (steps_NP, scores_NP, ref_steps_NP, ref_scores_NP))
-        rows = np.arange(len(scores))
-        goal = ref_scores[rows, ref_points[usable] - 1]
-        ref_area = _height(ref_steps, ref_scores)
-        with np.errstate(divide="ignore", invalid="ignore"):
+    needed = np.zeros(len(steps_NP), dtype=bool)
+    needed[rows] = needed[references] = True
+    at = np.flatnonzero(needed)
+    first, goal, reached, tail, height = (np.full(len(steps_NP), np.nan) for _ in range(5))
+    points = np.zeros(len(steps_NP), dtype=np.int64)
+    out = [np.full(len(rows), np.nan) for _ in CurveGains._fields]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for mine in _blocks(at):
+            steps, scores = steps_NP[mine], scores_NP[mine]
+            points[mine] = its = _count(np.isfinite(scores))
+            first[mine], goal[mine] = scores[:, 0], scores[np.arange(len(mine)), np.maximum(its, 1) - 1]
+            longest = functools.reduce(np.fmax, steps.T)
+            reached[mine] = _steps_to(steps, scores, goal[mine])
+            tail[mine] = _tail(steps, scores, longest)
+            height[mine] = _height(steps, scores, longest)
+        usable = np.flatnonzero((points[rows] > 1) & (points[references] > 1))
+        for part in _blocks(usable):
+            mine, other = rows[part], references[part]
+            ours = _steps_to(steps_NP[mine], scores_NP[mine], goal[other])
             gains = (
-                scores[:, 0] - ref_scores[:, 0],
-                _speed(_steps_to(ref_steps, ref_scores, goal), _steps_to(steps, scores, goal)),
-                _tail(steps, scores) - _tail(ref_steps, ref_scores),
-                np.where(ref_area > 0, (_height(steps, scores) - ref_area) / ref_area, np.nan),
+                first[mine] - first[other],
+                _speed(reached[other], ours),
+                tail[mine] - tail[other],
+                np.where(height[other] > 0, (height[mine] - height[other]) / height[other], np.nan),
             )
-        for whole, part in zip(out, gains, strict=True):
-            whole[usable] = part
+            for whole, its in zip(out, gains, strict=True):
+                whole[part] = its
     return CurveGains(*out)
+
+
+BLOCK = 4096
+"""Curves that are worked on at a time: few enough to stay in the processor's cache."""
+
+
+def _blocks(places: Ints) -> Iterator[Ints]:
+    return (places[i : i + BLOCK] for i in range(0, len(places), BLOCK))
+
+
+def _count(there_NP: NDArray[np.bool_]) -> Ints:
+    """How many of each row; column by column, as rows are short."""
+    return functools.reduce(np.add, there_NP.T.astype(np.int64), np.zeros(len(there_NP), dtype=np.int64))
 
 
 def _steps_to(steps_NP: Floats, scores_NP: Floats, goal_N: Floats) -> Floats:
     """The first step at which the score is at least the goal; NaN where it never is."""
-    there = scores_NP >= goal_N[:, None]
-    first = steps_NP[np.arange(len(steps_NP)), there.argmax(axis=1)]
-    return np.where(there.any(axis=1), first, np.nan)
+    first = np.full(len(steps_NP), np.nan)
+    for steps, scores in zip(steps_NP.T[::-1], scores_NP.T[::-1], strict=True):
+        np.copyto(first, steps, where=scores >= goal_N)
+    return first
 
 
 def _speed(reference: Floats, strategy: Floats) -> Floats:
@@ -159,16 +191,16 @@ def _speed(reference: Floats, strategy: Floats) -> Floats:
     return np.where(np.isnan(strategy), NEVER, ratio)
 
 
-def _tail(steps_NP: Floats, scores_NP: Floats) -> Floats:
+def _tail(steps_NP: Floats, scores_NP: Floats, longest_N: Floats) -> Floats:
     """The mean score over the last fifth of the steps."""
-    late = 5 * steps_NP >= 4 * np.nanmax(steps_NP, axis=1, keepdims=True)
+    late = 5 * steps_NP >= 4 * longest_N[:, None]
     total: Floats = np.where(late, scores_NP, 0.0).sum(axis=1)
-    mean: Floats = total / late.sum(axis=1)
+    mean: Floats = total / _count(late)
     return mean
 
 
-def _height(steps_NP: Floats, scores_NP: Floats) -> Floats:
+def _height(steps_NP: Floats, scores_NP: Floats, longest_N: Floats) -> Floats:
     """The area under the curve ÷ the number of its steps."""
     areas = np.diff(steps_NP, axis=1) * (scores_NP[:, 1:] + scores_NP[:, :-1]) / 2
-    height: Floats = np.nansum(areas, axis=1) / (np.nanmax(steps_NP, axis=1) - steps_NP[:, 0])
+    height: Floats = np.where(np.isnan(areas), 0.0, areas).sum(axis=1) / (longest_N - steps_NP[:, 0])
     return height

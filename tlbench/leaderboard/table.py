@@ -5,11 +5,10 @@ A leaderboard is made from a ``Table`` alone; ``columnar`` makes one from record
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +18,16 @@ from tlbench.api.trials import Choice, Trial
 from tlbench.leaderboard.conditions import conditions
 from tlbench.leaderboard.overlap import Overlap, overlaps
 from tlbench.leaderboard.retention import retentions
+from tlbench.leaderboard.view import OK, View, in_order, joint
+from tlbench.results.facts import AXES, STATUSES, Facts, device_of, facts_of
+from tlbench.results.facts import seconds as seconds
+
+if TYPE_CHECKING:
+    from array import array
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 
-AXES = ("source", "target", "task", "strategy", "backbone", "recipe")
 NUMBERS = (
     "score",
     "step",
@@ -50,6 +54,40 @@ class Axis:
     labels: tuple[str, ...]
     names: tuple[str, ...]
     params: tuple[Mapping[str, Any], ...]
+
+
+class Keys(Sequence[str]):
+    """Keys of trials, 16 bytes each, as texts of 32 digits when they are asked for."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    @classmethod
+    def of(cls, keys: Sequence[str]) -> Keys:
+        return keys if isinstance(keys, Keys) else cls(bytes.fromhex("".join(keys)))
+
+    def __len__(self) -> int:
+        return len(self.content) // 16
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, at: int | slice) -> str | tuple[str, ...]:
+        if isinstance(at, slice):
+            return tuple(self)[at]
+        place = range(len(self))[at]  # also from the end; raises IndexError
+        return self.content[16 * place : 16 * place + 16].hex()
+
+    def __iter__(self) -> Iterator[str]:
+        digits = self.content.hex()
+        return (digits[i : i + 32] for i in range(0, len(digits), 32))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +123,7 @@ class Table:
     curve_scores: Floats
     conditions: tuple[tuple[str, str], ...] = ()
     """With what, where and when it was measured: names and texts for people, as in ``conditions.py``."""
-    keys: tuple[str, ...] = ()
+    keys: Sequence[str] = ()
     """Each trial's key [N], where the table was made from records."""
     overlaps: tuple[Overlap, ...] = ()
     """Data sets that a backbone was pre-trained on as well, as far as names tell."""
@@ -110,55 +148,59 @@ def columnar(
         old = best.get(record.key)
         if old is None or record.status is Status.OK or old.status is not Status.OK:
             best[record.key] = record
-    waiting = {t.key: t for t in planned if t.key not in best}
     place = {t.key: i for i, t in enumerate(planned)}
     kept = sorted(best.values(), key=lambda r: place.get(r.key, len(place)))  # as planned, not as they came in
-    chosen = metric or _default_metric(kept)
+    return of_facts(facts_of(kept, metric or _default_metric(kept)), planned, higher_is_better)
+
+
+def of_facts(
+    facts: Facts, planned: Sequence[Trial] = (), higher_is_better: bool = True, rows: Ints | None = None
+) -> Table:
+    """The table of the records behind these facts, each of another key: of ``rows`` of them, in that order."""
+    if rows is None:
+        rows = np.arange(len(facts))
+    m = len(rows)
+    its_keys = facts.keys if _all(rows, facts) else [facts.keys[i] for i in rows.tolist()]
+    present = set(its_keys) if planned else set()
+    waiting = {t.key: t for t in planned if t.key not in present}
+    chosen = facts.metric or "accuracy"
     sign = 1.0 if higher_is_better else -1.0
-    trials: list[Mapping[str, Any]] = [r.trial for r in kept] + [t.to_json() for t in waiting.values()]
+    trials = [t.to_json() for t in waiting.values()]
 
     interned = {axis: _Intern() for axis in AXES}
-    codes = {axis: np.array([interned[axis].code(t[axis]) for t in trials], dtype=np.int64) for axis in AXES}
+    codes: dict[str, Ints] = {}
+    local = {axis: _taken(facts.axes[axis], rows) for axis in AXES}
+    for axis, its in interned.items():
+        place = _lookup(local[axis], facts.choices[axis], its.code)
+        codes[axis] = np.concatenate((place, np.array([its.code(t[axis]) for t in trials], dtype=np.int64)))
     labels: dict[str, int] = {}
-    name = np.array([labels.setdefault(t["strategy"]["label"], len(labels)) for t in trials], dtype=np.int64)
-    wanted = np.array(
-        [-1 if (r := t["reference"]) is None else labels.setdefault(r, len(labels)) for t in trials], dtype=np.int64
-    )
+
+    def label(name: str) -> int:
+        return labels.setdefault(name, len(labels))
+
+    rest = _taken(facts.rest, rows)
+    name = _lookup(local["strategy"], facts.choices["strategy"], lambda choice: label(choice["label"]))
+    name = np.concatenate((name, np.array([label(t["strategy"]["label"]) for t in trials], dtype=np.int64)))
+    wanted = _lookup(rest, facts.rests, lambda its: -1 if its[2] is None else label(its[2]))
+    others = [-1 if (r := t["reference"]) is None else label(r) for t in trials]
+    wanted = np.concatenate((wanted, np.array(others, dtype=np.int64)))
     devices: dict[str, int] = {}
-    known: dict[int, int] = {}  # by identity: records share equal environments
-    for record in kept:
-        if id(record.environment) not in known:
-            known[id(record.environment)] = devices.setdefault(_device(record), len(devices))
-    device = [known[id(r.environment)] for r in kept] + [-1] * len(waiting)
+    environment = _taken(facts.environment, rows)
+    device = _lookup(environment, facts.environments, lambda e: devices.setdefault(device_of(e), len(devices)))
 
-    n = len(trials)
+    n = m + len(waiting)
     numbers = {key: np.full(n, np.nan) for key in NUMBERS}
-    curves: list[tuple[int, Sequence[float], Sequence[float]]] = []
-    for i, record in enumerate(kept):
-        if record.status is not Status.OK:
-            continue
-        pool = record.scored
-        if pool is not None:
-            numbers["score"][i] = sign * _number(record.metrics[pool].get(chosen))
-        numbers["step"][i] = _step(record, pool)
-        rates = record.throughput or {}
-        numbers["training_rate"][i] = _number((rates.get("training") or {}).get("median"))
-        numbers["inference_rate"][i] = _number((rates.get("inference") or {}).get("median"))
-        memory = record.memory
-        numbers["memory"][i] = _number(memory.get("peak_allocated") or memory.get("peak_rss"))
-        numbers["time"][i] = seconds(record.clocks)
-        curve = record.curve
-        numbers["validation"][i] = _validation(record, chosen)
-        if curve and curve.get("metric") == chosen and curve.get("pool", pool) == pool:
-            curves.append((i, curve["steps"], curve["scores"]))
-    numbers["cost"][: len(kept)], numbers["cost_alone"][: len(kept)] = _costs(kept, waiting.values())
-    numbers["retention"][: len(kept)] = retentions(kept, chosen)
-
-    width = max((len(scores) for _, _, scores in curves), default=0)
-    curve_steps, curve_scores = np.full((n, width), np.nan), np.full((n, width), np.nan)
-    for i, steps, scores in curves:
-        curve_steps[i, : len(steps)] = steps
-        curve_scores[i, : len(scores)] = scores
+    for key, column in facts.numbers.items():
+        if key in numbers:
+            numbers[key][:m] = np.frombuffer(column, dtype=np.float64)[rows] if len(column) else column
+    numbers["score"] *= sign
+    view = View(facts, rows, its_keys, rest, np.frombuffer(facts.status, dtype=np.int8)[rows] == OK if m else rows > 0)
+    numbers["cost"][:m], numbers["cost_alone"][:m] = _costs(view, numbers["time"][:m], waiting.values())
+    numbers["retention"][:m] = retentions(view)
+    curve_steps, curve_scores = _curves(facts, rows, n)
+    statuses = np.array([str(status) for status in STATUSES], dtype=np.str_)
+    named = statuses[np.frombuffer(facts.status, dtype=np.int8)[rows]] if m else statuses[:0]
+    ends = np.array([str(Status.SKIPPED) if t.skip else MISSING for t in waiting.values()], dtype=np.str_)
     return Table(
         metric=chosen,
         higher_is_better=higher_is_better,
@@ -167,29 +209,91 @@ def columnar(
         strategy_labels=tuple(labels),
         name=name,
         wanted=wanted,
-        source_model=np.array([t["kind"] != "trial" for t in trials], dtype=bool),
-        seed=np.array([t["seed"] for t in trials], dtype=np.int64),
-        status=np.array(
-            [str(r.status) for r in kept] + [str(Status.SKIPPED) if t.skip else MISSING for t in waiting.values()],
-            dtype=np.str_,
-        ),
-        reason=tuple([r.reason or str(r.trial["skip"] or "") for r in kept] + [t.skip or "" for t in waiting.values()]),
+        source_model=np.concatenate(
+            (
+                _lookup(rest, facts.rests, lambda its: int(its[0] != "trial")) == 1,
+                [t["kind"] != "trial" for t in trials],
+            )
+        ).astype(bool),
+        seed=np.concatenate((_taken(facts.seed, rows), np.array([t["seed"] for t in trials], dtype=np.int64))),
+        status=_narrow(np.concatenate((named, ends))),
+        reason=(*_reasons(facts, rows, rest), *(t.skip or "" for t in waiting.values())),
         numbers=numbers,
         devices=tuple(devices),
-        device=np.array(device, dtype=np.int64),
+        device=np.concatenate((device, np.full(len(waiting), -1, dtype=np.int64))),
         curve_steps=curve_steps,
         curve_scores=sign * curve_scores,
-        conditions=conditions([r for r in kept if r.status is Status.OK], chosen, tuple(devices)),
-        keys=(*(r.key for r in kept), *waiting),
-        overlaps=overlaps(r for r in kept if r.status is Status.OK),
+        conditions=conditions(view, chosen, tuple(devices)),
+        keys=Keys(bytes.fromhex("".join(its_keys) + "".join(waiting))),
+        overlaps=overlaps(_representatives(view, local)),
     )
 
 
-def seconds(clocks: Mapping[str, float]) -> float:
-    """A trial's whole time: its ``total`` clock, or else the sum of the others; NaN where there are none."""
-    if "total" in clocks:
-        return _number(clocks["total"])
-    return _number(sum(clocks.values())) if clocks else math.nan
+def _all(rows: Ints, facts: Facts) -> bool:
+    return len(rows) == len(facts) and bool((rows == np.arange(len(rows))).all())
+
+
+def _narrow(status: NDArray[np.str_]) -> NDArray[np.str_]:
+    """As narrow as its longest text, as NumPy makes it from a list."""
+    longest = int(np.strings.str_len(np.unique(status)).max(initial=1))
+    return status.astype(f"<U{longest}")
+
+
+def _taken(column: array[int], rows: Ints) -> Ints:
+    return np.array(column, dtype=np.int64)[rows]
+
+
+def _lookup(places: Ints, values: Sequence[Any], code: Callable[[Any], int]) -> Ints:
+    """``code(values[place])`` of each place, asked once for each, in the order in which they come; -1 stays."""
+    out = np.full(len(values) + 1, -1, dtype=np.int64)
+    for place in in_order(places):
+        if place >= 0:
+            out[place] = code(values[place])
+    return out[places]
+
+
+def _reasons(facts: Facts, rows: Ints, rest: Ints) -> list[str]:
+    """What each record says, or else why its trial was skipped."""
+    said = _taken(facts.reason, rows)
+    both = said * (len(facts.rests) + 1) + rest
+    distinct, place = np.unique(both, return_inverse=True)
+    texts = [facts.reasons[b // (len(facts.rests) + 1)] or str(facts.rests[b % (len(facts.rests) + 1)][3] or "")
+             for b in distinct.tolist()]  # fmt: skip
+    return [texts[i] for i in place.tolist()]
+
+
+def _curves(facts: Facts, rows: Ints, n: int) -> tuple[Floats, Floats]:
+    """Steps and scores of the learning curves [n, P], padded with NaN; ``rows`` first."""
+    at, points = _taken(facts.curve, rows), _taken(facts.points, rows)
+    starts = np.cumsum(np.array(facts.points, dtype=np.int64)) - np.array(facts.points, dtype=np.int64)
+    starts = starts[rows]
+    width = int(points.max(initial=0))
+    curve_steps, curve_scores = np.full((n, width), np.nan), np.full((n, width), np.nan)
+    flat = np.array(facts.curve_scores, dtype=np.float64)
+    for many in np.unique(points[at >= 0]).tolist():
+        mine = np.flatnonzero((at >= 0) & (points == many))
+        for block in (mine[i : i + 65536] for i in range(0, len(mine), 65536)):
+            curve_scores[block, :many] = flat[starts[block, None] + np.arange(many)]
+    for place in in_order(at):
+        if place >= 0:
+            steps = facts.steps[place]
+            curve_steps[np.flatnonzero(at == place), : len(steps)] = steps
+    return curve_steps, curve_scores
+
+
+def _representatives(view: View, local: Mapping[str, Ints]) -> Iterator[Record]:
+    """One record for all that are alike in what may overlap, as far as ``overlaps`` looks at it."""
+    facts, ok = view.facts, view.ok
+    about = _taken(facts.about, view.rows)
+    columns = [local["backbone"], local["target"], local["source"], about]
+    alike = joint([column[ok] for column in columns])
+    _, first = np.unique(alike, return_index=True)
+    for i in np.flatnonzero(ok)[np.sort(first)].tolist():
+        pretrained, *sides = facts.abouts[about[i]]
+        trial = {axis: facts.choices[axis][local[axis][i]] if local[axis][i] >= 0 else None
+                 for axis in ("backbone", "target", "source")}  # fmt: skip
+        said = {role: {"source": origin} for role, (origin, _) in zip(("target", "source"), sides, strict=True)}
+        yield Record(key="", status=Status.OK, trial=trial, data={"pretrained_on": pretrained, **said})
 
 
 class _Intern:
@@ -230,15 +334,6 @@ class _Intern:
         )
 
 
-def _number(value: Any) -> float:
-    """A finite number, or NaN."""
-    if type(value) is float:  # almost always
-        return value if math.isfinite(value) else math.nan
-    if isinstance(value, int | float) and math.isfinite(value):
-        return float(value)
-    return math.nan
-
-
 def _default_metric(records: Iterable[Record]) -> str:
     for record in records:
         if record.status is not Status.OK or record.trial["kind"] != "trial" or not record.metrics:
@@ -251,62 +346,33 @@ def _default_metric(records: Iterable[Record]) -> str:
     return "accuracy"
 
 
-def _step(record: Record, pool: str | None) -> float:
-    """One test example's share of the score: from the size of the test pool, else of the curve's; NaN where unknown."""
-    sizes = record.data.get("test") or {}
-    size = sizes.get(pool) if isinstance(sizes, Mapping) else sizes
-    if isinstance(size, Mapping):
-        size = size.get("examples")
-    if not isinstance(size, int) or size < 1:
-        size = (record.curve or {}).get("examples")
-    return 1.0 / size if isinstance(size, int) and size > 0 else math.nan
-
-
-def _validation(record: Record, metric: str) -> float:
-    """The score at the chosen point on validation examples; NaN without, and where test labels chose (oracle)."""
-    curve = record.curve or {}
-    scores, steps = curve.get("validation"), curve.get("steps", ())
-    rule = record.trial["recipe"]["params"].get("selection")
-    if not scores or rule == "oracle" or curve.get("metric") != metric or curve.get("selected") not in steps:
-        return math.nan
-    place = steps.index(curve["selected"])
-    return _number(scores[place]) if place < len(scores) else math.nan
-
-
-def _device(record: Record) -> str:
-    """The device fingerprint as a text for people: rates are compared only where it is the same."""
-    device = record.environment.get("device", "")
-    if isinstance(device, Mapping):
-        if "fingerprint" in device:
-            return str(device["fingerprint"])
-        return json.dumps(dict(device), sort_keys=True, default=str)
-    return str(device) or "unknown device"
-
-
-def _costs(records: Sequence[Record], waiting: Iterable[Trial]) -> tuple[list[float], list[float]]:
+def _costs(view: View, time: Floats, waiting: Iterable[Trial]) -> tuple[Floats, Floats]:
     """Seconds to each result with the work that it started from: shared among all that started from it, and whole."""
-    by_key = {r.key: r for r in records}
+    rests, statuses = view.facts.rests, np.array(view.facts.status, dtype=np.int64)[view.rows]
+    if not any(its[1] for its in rests):
+        own = np.where(view.ok, time, np.nan)
+        return own, own
+    place = {key: i for i, key in enumerate(view.keys)}
     sharers: dict[str, int] = {}
     # A trial that failed or is still to come shares the source's training as well; a skipped one never will.
-    for parents in [r.trial["parents"] for r in records if r.status is not Status.SKIPPED] + [
-        t.parents for t in waiting if not t.skip
-    ]:
-        for parent in parents:
+    counts = np.bincount(view.rest[statuses != STATUSES.index(Status.SKIPPED)], minlength=len(rests)).tolist()
+    for its, count in zip(rests, counts, strict=True):
+        for parent in its[1]:
+            sharers[parent] = sharers.get(parent, 0) + count
+    for trial in waiting:
+        for parent in trial.parents if not trial.skip else ():
             sharers[parent] = sharers.get(parent, 0) + 1
     whole: dict[str, float] = {}
 
     def upstream(key: str) -> float:
         if key not in whole:
             whole[key] = math.nan  # a loop of parents has no cost
-            record = by_key.get(key)
-            if record is not None and record.status is Status.OK:
-                whole[key] = seconds(record.clocks) + sum(upstream(p) for p in record.trial["parents"])
+            at = place.get(key)
+            if at is not None and view.ok[at]:
+                whole[key] = float(time[at]) + sum(upstream(p) for p in rests[view.rest[at]][1])
         return whole[key]
 
-    shared, alone = [], []
-    for record in records:
-        own = seconds(record.clocks) if record.status is Status.OK else math.nan
-        parents = record.trial["parents"]
-        shared.append(own + sum(upstream(p) / sharers.get(p, 1) for p in parents))
-        alone.append(own + sum(upstream(p) for p in parents))
-    return shared, alone
+    own = np.where(view.ok, time, np.nan)
+    shared = np.array([sum(upstream(p) / (sharers.get(p) or 1) for p in its[1]) for its in rests], dtype=np.float64)
+    alone = np.array([sum(upstream(p) for p in its[1]) for its in rests], dtype=np.float64)
+    return own + shared[view.rest], own + alone[view.rest]

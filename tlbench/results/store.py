@@ -23,6 +23,7 @@ import os
 import re
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tlbench.api.records import Record, Status
@@ -32,7 +33,6 @@ from tlbench.results.reading import Reader, trials_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
     from types import TracebackType
 
     from tlbench.api.trials import Trial
@@ -190,6 +190,7 @@ class Writer:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._bytes = 0
         try:
             for name in ("records", "weights", "logs", "work"):
                 (path / name).mkdir(parents=True, exist_ok=True)
@@ -226,6 +227,7 @@ class Writer:
                 if written != len(line):
                     raise OSError(28, "no space left on device")
                 os.fsync(self._file.fileno())
+                self._bytes += written
             except OSError:
                 os.ftruncate(self._file.fileno(), end)  # no half a line before the next one
                 raise
@@ -234,6 +236,11 @@ class Writer:
                 f"a record could not be written to {self._path}: {error.strerror}. What was written before is safe; "
                 "make room and run the same command again."
             ) from error
+
+    @property
+    def own(self) -> dict[str, int]:
+        """The name of the file that was written to, with the bytes that were written; empty where nothing was."""
+        return {} if self._file is None else {Path(self._file.name).name: self._bytes}
 
     def plan(self, suite: Mapping[str, Any], trials: Sequence[Trial]) -> None:
         """Keep what was planned, for `status` and for the board's coverage."""

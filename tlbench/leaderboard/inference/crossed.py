@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from tlbench.leaderboard.statistics import LEVEL, Estimate
 
@@ -120,7 +120,7 @@ def _combined(parts: tuple[Floats, Floats, Floats], free: tuple[float, float, fl
 
 
 def _intervals(means: Floats, error: Floats, freedom: Floats, floor: Floats | float) -> list[Estimate]:
-    half = stats.t.ppf(0.5 + LEVEL / 2, freedom) * np.maximum(error, floor)
+    half = stdtrit(freedom, 0.5 + LEVEL / 2) * np.maximum(error, floor)
     return [Estimate(float(m), float(m - h), float(m + h)) for m, h in zip(means, half, strict=True)]
 
 

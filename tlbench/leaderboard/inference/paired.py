@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr
 
 from tlbench.leaderboard.inference.crossed import Layout
 from tlbench.leaderboard.statistics import Estimate, error_floor, student_intervals, verdicts
@@ -66,7 +66,7 @@ def paired(
     error = np.maximum(deviation / np.sqrt(sizes), error_floor(step, sizes))
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(mean == 0, 0.0, np.abs(mean) / error)
-    p = np.where(sizes > 1, 2 * stats.t.sf(t, np.maximum(sizes - 1, 1)), np.nan)
+    p = np.where(sizes > 1, 2 * stdtr(np.maximum(sizes - 1, 1), -t), np.nan)
     overall = here = Estimate(float(mean.mean()))
     if len(starts) == 1:
         overall = here = Estimate(float(mean[0]), float(low[0]), float(high[0]))
@@ -80,6 +80,8 @@ def paired(
 
 def false_discoveries(p: Sequence[float]) -> Floats:
     """p adjusted for the share of false discoveries (Benjamini & Hochberg 1995), from scipy; NaN stays NaN."""
+    from scipy import stats
+
     values = np.asarray(p, dtype=np.float64)
     out = np.full(len(values), np.nan)
     known = np.isfinite(values)

@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from tlbench.leaderboard.statistics import student_intervals
 
@@ -43,7 +42,17 @@ def without_rounding(scores: Floats) -> Floats:
 
 def ranks(scores_KQ: Floats) -> Floats:
     """Ranks [K, Q] within each pair: 1 is best, equal scores share their mean rank."""
-    ranked: Floats = stats.rankdata(-without_rounding(scores_KQ), axis=0)
+    scores_KQ = without_rounding(scores_KQ)
+    order = np.argsort(-scores_KQ, axis=0, kind="stable")
+    fallen = np.take_along_axis(scores_KQ, order, axis=0)
+    count = len(fallen)
+    new = np.ones((count + 1, fallen.shape[1]), dtype=bool)
+    new[1:-1] = fallen[1:] != fallen[:-1]
+    places = np.arange(count)[:, None]
+    first = np.maximum.accumulate(np.where(new[:-1], places, 0), axis=0)
+    last = np.minimum.accumulate(np.where(new[1:], places, count)[::-1], axis=0)[::-1]
+    ranked = np.empty(fallen.shape[::-1]).T  # as scipy lays it out: sums over pairs then end in the same digits
+    np.put_along_axis(ranked, order, (first + last) / 2 + 1, axis=0)
     return ranked
 
 
@@ -53,6 +62,8 @@ def friedman(scores_KQ: Floats) -> Test | None:
     From scipy. ``None`` for fewer than three strategies or two pairs, or where every pair is one tie. Demšar's own
     example is without the correction (9.28 where this gives 10.23).
     """
+    from scipy import stats
+
     strategies, pairs = scores_KQ.shape
     scores_KQ = without_rounding(scores_KQ)
     if strategies < 3 or pairs < 2 or (scores_KQ == scores_KQ[:1]).all():
@@ -66,12 +77,16 @@ def critical_difference(strategies: int, pairs: int, alpha: float = ALPHA) -> fl
 
     q is the studentized range for K groups and infinitely many degrees of freedom, divided by sqrt(2).
     """
+    from scipy import stats
+
     q = float(stats.studentized_range.ppf(1 - alpha, strategies, np.inf)) / np.sqrt(2)
     return float(q * np.sqrt(strategies * (strategies + 1) / (6 * pairs)))
 
 
 def nemenyi(mean_ranks_K: Floats, pairs: int) -> Floats:
     """Nemenyi's p values [K, K] of all differences of mean ranks, symmetric, 1 on the diagonal."""
+    from scipy import stats
+
     count = len(mean_ranks_K)
     gap = np.abs(mean_ranks_K[:, None] - mean_ranks_K[None])
     scale = np.sqrt(count * (count + 1) / (6 * pairs)) / np.sqrt(2)
@@ -87,6 +102,8 @@ def wilcoxon_holm(scores_KQ: Floats) -> Floats:
 
     Two-sided, from scipy; pairs without a difference are split evenly between both signs (Demšar 2006, section 3.1.3).
     """
+    from scipy import stats
+
     count = len(scores_KQ)
     first, second = np.triu_indices(count, 1)
     p = np.ones(len(first))

@@ -1,0 +1,49 @@
+"""A view of facts: those of the records that a board is made of, in its order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tlbench.api.records import Status
+from tlbench.results.facts import STATUSES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from tlbench.results.facts import Facts
+
+OK = STATUSES.index(Status.OK)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """``rows`` [N] of the facts; ``keys``, ``rest`` (as there) and ``ok`` [N] are theirs."""
+
+    facts: Facts
+    rows: NDArray[np.int64]
+    keys: Sequence[str]
+    rest: NDArray[np.int64]
+    ok: NDArray[np.bool_]
+
+
+def in_order(places: NDArray[np.int64]) -> list[int]:
+    """The different places, in the order in which they come."""
+    distinct, first = np.unique(places, return_index=True)
+    found: list[int] = distinct[np.argsort(first)].tolist()
+    return found
+
+
+def joint(columns: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """One number for each combination of the columns [N]: equal exactly where all columns are."""
+    code = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        low, high = (int(column.min()), int(column.max())) if len(column) else (0, 0)
+        if int(code.max(initial=0)) > 2**62 // (high - low + 1):
+            code = np.unique(code, return_inverse=True)[1].astype(np.int64)
+        code = code * (high - low + 1) + (column - low)
+    return code
