@@ -1,4 +1,7 @@
-"""What an episodic strategy returns: features by a network, and a rule that a support set turns into scores."""
+"""What an episodic strategy returns: features by a network, and a rule that turns support sets into scores.
+
+Dimension key:  E episodes  N support examples  Q queries  D features  W ways
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from tlbench import Batch
+
 if TYPE_CHECKING:
-    from tlbench import Batch, Predictor
+    from tlbench import Predictor
 
 Rule: TypeAlias = Callable[[Tensor, Tensor, int], Callable[[Tensor], Tensor]]
-"""Support features [N, D], labels [N] in 0..W-1 and W -> (query features [Q, D] -> scores [Q, W])."""
+"""Support features [E, N, D], labels [E, N] in 0..W-1 and W -> (query features [E, Q, D] -> scores [E, Q, W]).
+
+Each episode by itself; all have as many examples of each class."""
 
 
 def ways_of(support: Batch) -> int:
-    """How many classes a support set is of: its labels are 0 .. ways-1 and each occurs."""
+    """How many classes support sets are of: labels are 0 .. ways-1 and each occurs."""
     return int(support.y.max()) + 1
 
 
@@ -29,15 +36,26 @@ class OnFeatures:
     set's statistics. It is the trained network itself and no copy, so it follows the point that the host selects.
     """
 
-    embed: nn.Module
+    net: nn.Module
     rule: Rule
 
     def adapt(self, support: Batch) -> Predictor:
-        self.embed.eval()
         with torch.no_grad():
-            score = self.rule(self.embed(support.x).float(), support.y, ways_of(support))
+            of_all = self.adapt_all(Batch(self.embed(support.x)[None], support.y[None]))
 
         def predict(x: Any) -> Tensor:
-            return score(self.embed(x).float())
+            return of_all(self.embed(x)[None])[0]
 
         return predict
+
+    def embed(self, x: Any) -> Tensor:
+        """Features [B, D] of inputs [B, ...]."""
+        self.net.eval()
+        features: Tensor = self.net(x)
+        return features
+
+    def adapt_all(self, support: Batch) -> Predictor:
+        """From support features [E, N, D] with labels [E, N] to query features [E, Q, D] -> scores [E, Q, W]."""
+        with torch.no_grad():
+            score = self.rule(support.x.float(), support.y, ways_of(support))
+        return lambda query_EQD: score(query_EQD.float())

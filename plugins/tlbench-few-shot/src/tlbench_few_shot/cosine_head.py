@@ -1,6 +1,6 @@
 """Baseline++: an ordinary source classifier whose head measures angles, and such a head for each support set.
 
-Dimension key:  B examples  N support examples  D features  C classes  W ways
+Dimension key:  E episodes  B examples  N support examples  Q queries  D features  C classes  W ways
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tlbench_few_shot.adapted import OnFeatures
-from tlbench_few_shot.inner_loop import descend
+from tlbench_few_shot.inner_loop import Parameters, descend
 from tlbench_few_shot.protonet import prototypes
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 def cosine_scores(x_BD: Tensor, weight_CD: Tensor, scale: float) -> Tensor:
-    """scale * x . w_c / (||x|| ||w_c||): [B, C] (Chen et al. 2019)."""
-    return scale * F.normalize(x_BD, dim=-1) @ F.normalize(weight_CD, dim=-1).T
+    """scale * x . w_c / (||x|| ||w_c||): [B, C] (Chen et al. 2019). Also of many episodes, [E, B, C]."""
+    return scale * F.normalize(x_BD, dim=-1) @ F.normalize(weight_CD, dim=-1).mT
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,14 @@ class BaselinePlusPlus:
         ctx.train(loss, update=[net, head], on=("source",))
         return OnFeatures(net, self.head_for)
 
-    def head_for(self, support_ND: Tensor, y_N: Tensor, ways: int) -> Callable[[Tensor], Tensor]:
-        """A head fitted on the support's features: query features [Q, D] -> scores [Q, W]."""
-        start_WD = F.normalize(prototypes(F.normalize(support_ND, dim=-1), y_N, ways), dim=-1)
-        fitted = descend(
-            lambda now: F.cross_entropy(cosine_scores(support_ND, now["weight"], self.scale), y_N),
-            {"weight": start_WD},
-            self.lr,
-            self.steps,
-        )
-        return lambda query_QD: cosine_scores(query_QD, fitted["weight"], self.scale)
+    def head_for(self, support_END: Tensor, y_EN: Tensor, ways: int) -> Callable[[Tensor], Tensor]:
+        """Heads fitted on the support's features: query features [E, Q, D] -> scores [E, Q, W]; or all without E."""
+        start_EWD = F.normalize(prototypes(F.normalize(support_END, dim=-1), y_EN, ways), dim=-1)
+
+        def loss(now: Parameters) -> Tensor:
+            scores_ENW = cosine_scores(support_END, now["weight"], self.scale)
+            each_EN = F.cross_entropy(scores_ENW.flatten(0, -2), y_EN.flatten(), reduction="none").view(y_EN.shape)
+            return each_EN.mean(-1).sum()  # a sum over episodes: the slope of one is that of its own mean
+
+        fitted = descend(loss, {"weight": start_EWD}, self.lr, self.steps)
+        return lambda query_EQD: cosine_scores(query_EQD, fitted["weight"], self.scale)

@@ -1,6 +1,6 @@
 """SimpleShot: nearest centroids after centring and scaling the features; nothing is trained for episodes.
 
-Dimension key:  B examples  D features
+Dimension key:  E episodes  B examples  N support examples  Q queries  D features
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class SimpleShot:
     def fit(self, ctx: Context) -> Fitted:
         source_mean_D = ctx.features("source").x.float().mean(0)
 
-        def rule(support_ND: Tensor, y_N: Tensor, ways: int) -> Callable[[Tensor], Tensor]:
-            score = nearest_prototype(transformed(support_ND, source_mean_D, self.transform), y_N, ways)
-            return lambda query_QD: score(transformed(query_QD, source_mean_D, self.transform))
+        def rule(support_END: Tensor, y_EN: Tensor, ways: int) -> Callable[[Tensor], Tensor]:
+            score = nearest_prototype(transformed(support_END, source_mean_D, self.transform), y_EN, ways)
+            return lambda query_EQD: score(transformed(query_EQD, source_mean_D, self.transform))
 
         return OnFeatures(ctx.backbone(), rule)
