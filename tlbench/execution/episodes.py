@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CURVE_EPISODES = 30
 """Episodes that the learning curve of a strategy is scored on; the final score is on all."""
-RATED_EPISODES = 20
+RATED_EPISODES = 10
 """Episodes that the rate of inference is taken from where the scores came from many episodes at once."""
 Z = 1.96
 """Of the normal interval that few-shot results are given with."""
@@ -113,6 +113,10 @@ class EpisodeScorer:
         scores = self._over(range(len(self.problem.episodes) if whole else self.examples))
         values = scores.values[self.metric.name]
         return float(np.mean(values[: self.examples])), float(np.mean(values)) if whole else None
+
+    def at_end(self) -> float:
+        """What ``at_point`` gives for what ``final`` has just scored: the curve's episodes are the first of all."""
+        return float(np.mean(self.scored.values[self.metric.name][: self.examples]))
 
     def on_validation(self) -> float:
         raise TrialError("a task of episodes has no validation examples")

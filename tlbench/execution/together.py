@@ -93,7 +93,8 @@ class _Features(NamedTuple):
 
     def of_episodes(self, chosen: slice) -> Tensor:
         """[E, N, D]"""
-        return self.values[self.place[chosen]]
+        place_EN = self.place[chosen]
+        return self.values.index_select(0, place_EN.flatten()).view(*place_EN.shape, -1)
 
 
 def _groups(support_EN: Array, query_EQ: Array, most: int) -> Iterator[slice]:
