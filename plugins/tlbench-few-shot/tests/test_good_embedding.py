@@ -42,7 +42,9 @@ def _episodes(shots: int, count: int = 5) -> tuple[Any, Any, Any]:
 def test_each_head_is_that_of_scikit_learn_for_its_episode(head: Any, shots: int, unit_length: bool) -> None:
     x, y, query = _episodes(shots)
     how = GoodEmbedding(head=head, strength=0.5, unit_length=unit_length)
-    found = how.heads_for(torch.from_numpy(x), torch.from_numpy(y), WAYS)(torch.from_numpy(query))
+    found = how.heads_for(how.scaled(torch.from_numpy(x)), torch.from_numpy(y), WAYS)(
+        how.scaled(torch.from_numpy(query))
+    )
     assert found.dtype == torch.float32
     for e in range(len(x)):
         a, b = (v / np.linalg.norm(v, axis=-1, keepdims=True) if unit_length else v for v in (x[e], query[e]))

@@ -34,10 +34,12 @@ class OnFeatures:
 
     The network is in evaluation mode: a query's score depends neither on its fellow queries nor on the support
     set's statistics. It is the trained network itself and no copy, so it follows the point that the host selects.
+    ``prepare`` is what the rule wants done with the features [B, D] of each example by itself, once for all episodes.
     """
 
     net: nn.Module
     rule: Rule
+    prepare: Callable[[Tensor], Tensor] = Tensor.float
 
     def adapt(self, support: Batch) -> Predictor:
         with torch.no_grad():
@@ -51,11 +53,9 @@ class OnFeatures:
     def embed(self, x: Any) -> Tensor:
         """Features [B, D] of inputs [B, ...]."""
         self.net.eval()
-        features: Tensor = self.net(x)
-        return features
+        return self.prepare(self.net(x).float())
 
     def adapt_all(self, support: Batch) -> Predictor:
         """From support features [E, N, D] with labels [E, N] to query features [E, Q, D] -> scores [E, Q, W]."""
         with torch.no_grad():
-            score = self.rule(support.x.float(), support.y, ways_of(support))
-        return lambda query_EQD: score(query_EQD.float())
+            return self.rule(support.x, support.y, ways_of(support))

@@ -150,8 +150,8 @@ class BayesOneShot:
         ctx.report("nu", prior.nu)
 
         def rule(support_END: Tensor, y_EN: Tensor, ways: int) -> Callable[[Tensor], Tensor]:
-            support, fits = support_END.double() @ axes, len(support_END)
-            beliefs = [posterior(prior, support[y_EN == c].reshape(fits, -1, support.shape[-1])) for c in range(ways)]
-            return lambda query_EQD: torch.stack([log_predictive(b, query_EQD.double() @ axes) for b in beliefs], -1)
+            each = (len(support_END), -1, support_END.shape[-1])
+            beliefs = [posterior(prior, support_END[y_EN == c].reshape(each)) for c in range(ways)]
+            return lambda query_EQD: torch.stack([log_predictive(b, query_EQD) for b in beliefs], -1)
 
-        return OnFeatures(ctx.backbone(), rule)
+        return OnFeatures(ctx.backbone(), rule, lambda x_BD: x_BD.double() @ axes)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -65,13 +66,21 @@ class BaselinePlusPlus:
         return OnFeatures(net, self.head_for)
 
     def head_for(self, support_END: Tensor, y_EN: Tensor, ways: int) -> Callable[[Tensor], Tensor]:
-        """Heads fitted on the support's features: query features [E, Q, D] -> scores [E, Q, W]; or all without E."""
-        start_EWD = F.normalize(prototypes(F.normalize(support_END, dim=-1), y_EN, ways), dim=-1)
+        """Heads fitted on the support's features: query features [E, Q, D] -> scores [E, Q, W]; or all without E.
+
+        Weights start and stay in the span of the support, so that the steps are taken in orthonormal axes of it.
+        """
+        axes_EDK = None
+        if support_END.shape[-2] < support_END.shape[-1]:
+            axes_EDK = torch.linalg.qr(support_END.mT).Q
+            support_END = support_END @ axes_EDK
+        start_EWK = F.normalize(prototypes(F.normalize(support_END, dim=-1), y_EN, ways), dim=-1)
 
         def loss(now: Parameters) -> Tensor:
             scores_ENW = cosine_scores(support_END, now["weight"], self.scale)
             each_EN = F.cross_entropy(scores_ENW.flatten(0, -2), y_EN.flatten(), reduction="none").view(y_EN.shape)
             return each_EN.mean(-1).sum()  # a sum over episodes: the slope of one is that of its own mean
 
-        fitted = descend(loss, {"weight": start_EWD}, self.lr, self.steps)
-        return lambda query_EQD: cosine_scores(query_EQD, fitted["weight"], self.scale)
+        weight_EWK = descend(loss, {"weight": start_EWK}, self.lr, self.steps)["weight"]
+        weight_EWD = weight_EWK if axes_EDK is None else weight_EWK @ axes_EDK.mT
+        return lambda query_EQD: cosine_scores(query_EQD, weight_EWD, self.scale)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from torch.nn import functional as F
 
-from tlbench.functional import logistic_fits, ridge_fits
+from tlbench.functional import Linear, logistic_fits, ridge_fits
 from tlbench_few_shot.adapted import OnFeatures
 
 if TYPE_CHECKING:
@@ -50,19 +50,17 @@ class GoodEmbedding:
             raise ValueError(f"strength must be positive, got {self.strength}")
 
     def fit(self, ctx: Context) -> Fitted:
-        return OnFeatures(ctx.backbone(), self.heads_for)
+        return OnFeatures(ctx.backbone(), self.heads_for, self.scaled)
+
+    def scaled(self, x_BD: Tensor) -> Tensor:
+        """x / ||x||, or x."""
+        return F.normalize(x_BD, dim=-1) if self.unit_length else x_BD
 
     def heads_for(self, support_END: Tensor, y_EN: Tensor, ways: int) -> Callable[[Tensor], Tensor]:
-        """Heads fitted on the support's features: query features [E, Q, D] -> scores [E, Q, W]."""
-        x_END, strength_E = (
-            self._scaled(support_END),
-            torch.full((len(support_END),), self.strength, device=y_EN.device),
-        )
+        """Heads fitted on the support's scaled features: those of queries [E, Q, D] -> scores [E, Q, W]."""
+        strength_E = torch.full((len(support_END),), self.strength, device=y_EN.device)
         if self.head == "logistic":
-            fitted = logistic_fits(x_END, y_EN, ways, strength_E)
+            fitted = logistic_fits(support_END, y_EN, ways, strength_E)
         else:
-            fitted = ridge_fits(x_END, F.one_hot(y_EN, ways).double(), 1 / strength_E)
-        return lambda query_EQD: fitted.scores(self._scaled(query_EQD)).float()
-
-    def _scaled(self, x: Tensor) -> Tensor:
-        return F.normalize(x, dim=-1) if self.unit_length else x
+            fitted = ridge_fits(support_END, F.one_hot(y_EN, ways), 1 / strength_E)
+        return Linear(fitted.weight.float(), fitted.bias.float()).scores

@@ -1,6 +1,6 @@
 """SimpleShot: nearest centroids after centring and scaling the features; nothing is trained for episodes.
 
-Dimension key:  E episodes  B examples  N support examples  Q queries  D features
+Dimension key:  B examples  D features
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from tlbench_few_shot.adapted import OnFeatures
 from tlbench_few_shot.protonet import nearest_prototype
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor
 
     from tlbench import Context, Fitted
@@ -47,9 +45,6 @@ class SimpleShot:
 
     def fit(self, ctx: Context) -> Fitted:
         source_mean_D = ctx.features("source").x.float().mean(0)
-
-        def rule(support_END: Tensor, y_EN: Tensor, ways: int) -> Callable[[Tensor], Tensor]:
-            score = nearest_prototype(transformed(support_END, source_mean_D, self.transform), y_EN, ways)
-            return lambda query_EQD: score(transformed(query_EQD, source_mean_D, self.transform))
-
-        return OnFeatures(ctx.backbone(), rule)
+        return OnFeatures(
+            ctx.backbone(), nearest_prototype, lambda x_BD: transformed(x_BD, source_mean_D, self.transform)
+        )
