@@ -36,7 +36,7 @@ def ridge_fits(x_END: Tensor, target_ENC: Tensor, strength_E: Tensor) -> Linear:
     Either of ``x_END`` and ``target_ENC`` may have one entry, which is then shared: a path of strengths over one X
     costs one decomposition, of size D or, where there are fewer examples, N (the dual form). Calculates in float64.
     """
-    z_ENK, back, mean_E1D = _own_axes(x_END.double())
+    z_ENK, back, mean_E1D = _own_axes(x_END)
     mean_E1C = target_ENC.double().mean(1, keepdim=True)
     # the columns of Z are orthogonal: (Z'Z + s I)^-1 is a division
     variance_EK = z_ENK.square().sum(1)
@@ -57,7 +57,7 @@ def logistic_fits(
     mean loss is at most ``tolerance`` in each coordinate of these axes; raises ``ArithmeticError`` after ``most``
     steps of Newton. A class without examples gets a low bias.
     """
-    z_ENK, back, mean_E1D = _own_axes(x_END.double())
+    z_ENK, back, mean_E1D = _own_axes(x_END)
     fits, n = len(strength_E), z_ENK.shape[1]
     decay_E11 = 1 / (n * strength_E.double())[:, None, None]
     ones_EN1 = z_ENK.new_ones(*z_ENK.shape[:2], 1)
@@ -89,9 +89,9 @@ def _own_axes(x_END: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor], Tensor
     """Z [E, N, K], the way back B and the mean [E, 1, D]: Z = (X - mean) B has orthogonal columns; K = min(N, D).
 
     B takes weights of Z [E, K, C] to weights of X [E, D, C]. Its columns are orthonormal, or zero where X has no
-    extent, so that penalties on ||W|| are the same on the weights of Z.
+    extent, so that penalties on ||W|| are the same on the weights of Z. All in float64.
     """
-    mean_E1D = x_END.mean(1, keepdim=True)
+    mean_E1D = x_END.mean(1, keepdim=True, dtype=torch.float64)
     centred = x_END - mean_E1D
     if x_END.shape[1] >= x_END.shape[2]:
         axes_EDK = torch.linalg.eigh(centred.mT @ centred).eigenvectors
@@ -100,7 +100,16 @@ def _own_axes(x_END: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor], Tensor
     inverse_EK = torch.where(values_EK > 1e-13 * values_EK[:, -1:], values_EK, torch.inf).rsqrt()
     left_ENK = rows_ENK * inverse_EK[:, None]
     z_ENK = rows_ENK * (values_EK * inverse_EK)[:, None]
-    return z_ENK, lambda w_EKC: _times(centred.mT, _times(left_ENK, w_EKC)), mean_E1D
+
+    def back(w_EKC: Tensor) -> Tensor:
+        by_example_ENC = _times(left_ENK, w_EKC)
+        if len(centred) == 1:
+            return _times(centred.mT, by_example_ENC)
+        return (
+            by_example_ENC.mT @ centred
+        ).mT  # with the features last in memory, here and in the scores: 3 times faster
+
+    return z_ENK, back, mean_E1D
 
 
 def _times(a_EMK: Tensor, b_EKC: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from tlbench.builtin.tasks import (
     NodeClassification,
     SelfTaught,
     ZeroShot,
+    few_shot,
 )
 from tlbench.errors import SkipTrial
 
@@ -153,6 +154,32 @@ def test_every_strategy_of_a_seed_gets_the_same_episodes_and_another_seed_others
     assert np.array_equal(first.support_rows, same.support_rows)
     assert np.array_equal(first.query_rows, same.query_rows)
     assert not np.array_equal(first.support_rows, other.support_rows)
+
+
+def test_kept_episodes_are_those_drawn_anew_and_follow_the_labels_the_seed_and_the_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def rows(task: FewShot, target: Domain = TARGET, seed: int = 0) -> list[Any]:
+        found = task.build(None, target, Seeds(seed), "last").episodes
+        assert found is not None
+        return [found.support_rows, found.query_rows]
+
+    monkeypatch.setattr(few_shot, "_DRAWN", {})
+    task = FewShot(ways=2, shots=2, queries=4, episodes=6)
+    first, again = rows(task), rows(task)
+    assert all(a is b for a, b in zip(first, again, strict=True))
+    assert not any(part.flags.writeable for part in first)
+    monkeypatch.setattr(few_shot, "_DRAWN", {})
+    assert all(np.array_equal(a, b) for a, b in zip(first, rows(task), strict=True))
+    turned = {name: replace(s, y=(np.asarray(s.y) + 1) % TARGET.num_classes) for name, s in TARGET.splits.items()}
+    others = [
+        rows(task, replace(TARGET, splits=turned)),
+        rows(task, seed=1),
+        rows(task, replace(TARGET, name="elsewhere")),
+        rows(replace(task, queries=3)),
+    ]
+    assert not any(np.array_equal(first[0], other[0]) and np.array_equal(first[1], other[1]) for other in others)
+    assert len(few_shot._DRAWN) == few_shot.KEPT_DRAWS  # and the first has gone
 
 
 def test_within_groups_an_episodes_classes_are_of_one_group_and_groups_take_turns() -> None:

@@ -117,9 +117,31 @@ class Turn:
 
 @runtime_checkable
 class Adaptable(Protocol):
-    """What an episodic strategy returns: a support set in, a predictor out."""
+    """What an episodic strategy returns: a support set in, a predictor out.
+
+    Where adapting leaves the network as it is, it may also have ``embed`` and ``adapt_all``, and its episodes are
+    scored many at once: see ``AdaptsAll``.
+    """
 
     def adapt(self, support: Batch) -> Predictor: ...
+
+
+@runtime_checkable
+class AdaptsAll(Adaptable, Protocol):
+    """An ``Adaptable`` whose features do not depend on the episode: it adapts to many episodes at once.
+
+    ``embed``      inputs [B, ...] -> features [B, D], of each example by itself, whatever its fellow examples
+    ``adapt_all``  support sets of E episodes, x [E, N, D] as ``embed`` gave them and y int64 [E, N] with as many
+                   examples of each class in every episode -> features of queries [E, Q, D] -> scores [E, Q, W]
+
+    The scores are those of ``adapt`` for each episode by itself, but for rounding; ``check_strategy`` holds it to that.
+    The host embeds each distinct example once, since episodes share examples, and hands over so many episodes as keep
+    their features within a few megabytes. Draw nothing: how many episodes come at once is the host's choice.
+    """
+
+    def embed(self, x: Any) -> Tensor: ...
+
+    def adapt_all(self, support: Batch) -> Predictor: ...
 
 
 @dataclass(frozen=True)

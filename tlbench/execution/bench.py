@@ -179,7 +179,8 @@ def make_spec(
 ) -> dict[str, Any]:
     """Everything that another process needs to make the same bench, as plain data.
 
-    ``share``: trials of which nothing of the target is seen share their training; see ``tlbench.execution.sharing``.
+    ``share``: trials of which nothing of the target is seen share their training, see ``tlbench.execution.sharing``;
+    and episodes share their features, see ``tlbench.execution.together``.
     """
     return {
         "plugins": dict(plugins.spec),

@@ -1,6 +1,7 @@
 """Episodes: small problems of unseen classes, each with a support set to learn from and queries to be scored on.
 
-A strategy that adapts is fitted once and adapted to each episode; any other is fitted anew on each support set.
+A strategy that adapts is fitted once and adapted to each episode, to many at once where it offers that; any other is
+fitted anew on each support set.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlbench.api.data import Pool
-from tlbench.api.types import Batch
+from tlbench.api.types import AdaptsAll, Batch
 from tlbench.data.inputs import to_tensors
 from tlbench.errors import TrialError
 from tlbench.evaluation import predict as scoring
 from tlbench.evaluation.judging import Judge, Predictions, Scored, applies
+from tlbench.execution.together import scores_together
 
 if TYPE_CHECKING:
     from tlbench.api.data import Array, Problem, TestEpisodes
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 CURVE_EPISODES = 30
 """Episodes that the learning curve of a strategy is scored on; the final score is on all."""
+RATED_EPISODES = 10
+"""Episodes that the rate of inference is taken from where the scores came from many episodes at once."""
 Z = 1.96
 """Of the normal interval that few-shot results are given with."""
 
@@ -59,7 +63,11 @@ class EpisodeScores:
     def add(self, predictor: Predictor, queries: Pool) -> None:
         """Score one episode's predictor on its queries."""
         scores = scoring.predict(predictor, queries, self.conditions, windows=self.windows)
-        one = Scored(scores, np.asarray(queries.y))
+        self.add_scores(scores, np.asarray(queries.y))
+
+    def add_scores(self, scores: Array, y: Array) -> None:
+        """Judge one episode's scores [Q, W]."""
+        one = Scored(scores, y)
         self.scored.append(one)
         for metric in (m for m in self.metrics.values() if applies(m, one)):
             self.values.setdefault(metric.name, []).append(Judge()(metric, one))
@@ -89,6 +97,8 @@ class EpisodeScorer:
     adaptable: Adaptable
     metrics: Mapping[str, Metric]
     conditions: scoring.Conditions
+    together: bool = True
+    """Adapt to many episodes at once where ``adaptable`` offers it, in the place of one after the other."""
 
     def __post_init__(self) -> None:
         assert self.problem.episodes is not None
@@ -104,6 +114,10 @@ class EpisodeScorer:
         values = scores.values[self.metric.name]
         return float(np.mean(values[: self.examples])), float(np.mean(values)) if whole else None
 
+    def at_end(self) -> float:
+        """What ``at_point`` gives for what ``final`` has just scored: the curve's episodes are the first of all."""
+        return float(np.mean(self.scored.values[self.metric.name][: self.examples]))
+
     def on_validation(self) -> float:
         raise TrialError("a task of episodes has no validation examples")
 
@@ -117,14 +131,26 @@ class EpisodeScorer:
         return self.scored.predictions
 
     def rates(self) -> dict[str, Any]:
-        """Queries/s after adaptation."""
-        inference = scoring.rate_of(self.scored.windows)
+        """Queries/s after adaptation, of predictors that see the inputs of one episode, however it was scored."""
+        assert self.problem.episodes is not None
+        some = range(min(RATED_EPISODES, len(self.problem.episodes)))
+        inference = scoring.rate_of(self.scored.windows or self._one_by_one(some).windows)
         return {"inference": inference._asdict() if inference else None, "latency_ms": None}
 
     def flops(self) -> int | None:
         return None
 
     def _over(self, indices: Sequence[int]) -> EpisodeScores:
+        assert self.problem.episodes is not None
+        if not (self.together and isinstance(self.adaptable, AdaptsAll)):
+            return self._one_by_one(indices)
+        found, shape = EpisodeScores(self.metrics, self.conditions), self.problem.episodes.shape
+        y = np.repeat(np.arange(shape.ways), shape.queries)
+        for scores in scores_together(self.adaptable, self.problem, self.conditions, indices):
+            found.add_scores(scores, y)
+        return found
+
+    def _one_by_one(self, indices: Sequence[int]) -> EpisodeScores:
         assert self.problem.episodes is not None
         found = EpisodeScores(self.metrics, self.conditions)
         for index in indices:

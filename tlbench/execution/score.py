@@ -50,6 +50,10 @@ class PoolScorer:
         own = self.judge(self.metric, scored(pool, scores))
         return own if rows is None else self.judge(self.metric, scored(pool, scores[rows], rows)), own
 
+    def at_end(self) -> float:
+        """What ``at_point`` gives after ``final``."""
+        return self.at_point(whole=False)[0]
+
     def on_validation(self) -> float:
         """The main score on the examples that choose."""
         pool = self.problem.validation
@@ -109,7 +113,7 @@ def evaluate(scorer: Any, tape: Tape, *, recipe: Recipe, budget: int, exclusive:
         tape.restore(positions[selected] if selected != len(positions) - 1 else len(tape.snapshots) - 1)
     found = scorer.final()
     if not positions:  # nothing was trained: the curve is one point, before any step
-        curve = [scorer.at_point(whole=False)[0]]
+        curve = [scorer.at_end()]
     training = scoring.rate_of([(w.examples, w.seconds) for w in tape.windows])
     return {
         "metrics": found,

@@ -207,7 +207,8 @@ def _scored(
     """
     with clocks.measure("evaluation"):
         problem = _problem(trial, bench, parts, models)
-        scorer = _scorer(fitted, problem, metrics, conditions, parts.recipe, trial)
+        together = bool(bench.spec.get("share", True))
+        scorer = _scorer(fitted, problem, metrics, conditions, parts.recipe, trial, together)
         scored = evaluate(scorer, tape, recipe=parts.recipe, budget=budget, exclusive=not bench.spec["shared"])
     scored["predictions"] = bench.save_predictions(trial, scorer.predictions)
     said: dict[str, Any] = {"test": {name: len(pool) for name, pool in problem.test.items()}}
@@ -319,14 +320,15 @@ def _scorer(
     conditions: Conditions,
     recipe: Recipe,
     trial: Trial,
+    together: bool,
 ) -> Any:
-    """What scores the fitted strategy: on pools, or on episodes."""
+    """What scores the fitted strategy: on pools, or on episodes, many of them at once where ``together``."""
     if problem.episodes is not None:
         if not isinstance(fitted, Adaptable):
             raise TrialError(
                 f"fit() returned a {type(fitted).__name__}; a strategy that needs episodes returns something to adapt"
             )
-        return EpisodeScorer(problem, fitted, metrics, conditions)
+        return EpisodeScorer(problem, fitted, metrics, conditions, together)
     predictors = predictors_of(fitted, problem)
     main = problem.test["target" if "target" in problem.test else next(iter(problem.test))]
     rng = Seeds(trial.seed).generator("curve", trial.target.digest)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from tlbench.api.data import Array, Pool
     from tlbench.training.context import TrialContext
 
+TOGETHER = 1e-3
+"""How far apart, in units of their range, scores may be that rounding alone tells apart."""
+
 
 def check_strategy(strategy: Any, toy: Toy | None = None) -> None:
     """The whole contract of a strategy, on a small problem with every pool that it may ask for.
@@ -36,8 +39,8 @@ def check_strategy(strategy: Any, toy: Toy | None = None) -> None:
 
     It is a frozen dataclass with ``name``, ``needs`` and a docstring; its scores are finite and [N, C]; the same
     seed gives the same scores; a training that was stopped and resumed gives the same; it changes neither itself
-    nor its pools; it asks for no more than the budget; and nothing that it can reach from its context holds a test
-    example.
+    nor its pools; it asks for no more than the budget; nothing that it can reach from its context holds a test
+    example; and where it adapts to many episodes at once, its scores are those of adapting to each by itself.
     """
     check_class(strategy, "strategy", "fit")
     assert isinstance(getattr(strategy, "needs", None), frozenset), "`needs` must be a frozenset of pool names"
@@ -56,6 +59,11 @@ def check_strategy(strategy: Any, toy: Toy | None = None) -> None:
     for name in scores:
         assert np.array_equal(scores[name], again[name]), (
             "the same seed gave other scores: draw from ctx.rng or torch, and keep no state on self"
+        )
+    for name, found in first.together().items():
+        apart = np.abs(found - scores[name]).max()
+        assert apart <= TOGETHER * np.ptp(scores[name]), (
+            f"adapt_all() gave other scores than adapt() for {name}, by {apart:.3g}; only rounding may differ"
         )
     reachable = reachable_arrays(first.ctx)
     for pool in first.problem.test.values():

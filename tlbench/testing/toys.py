@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tlbench.api.data import Array, Domain, Pool, Problem, Seeds, Split
 from tlbench.api.recipe import Recipe
-from tlbench.api.types import Batch, Start
+from tlbench.api.types import AdaptsAll, Batch, Start
 from tlbench.builtin.metrics import Accuracy
 from tlbench.builtin.references import Chance, Scratch, SourceOnly, SourceTraining
 from tlbench.builtin.small_backbones import MLP
@@ -28,6 +28,7 @@ from tlbench.evaluation.predict import Conditions, predict
 from tlbench.execution.desk import predictors_of
 from tlbench.execution.episodes import EpisodeScorer, queries_of, support_of
 from tlbench.execution.score import judge_of
+from tlbench.execution.together import scores_together
 from tlbench.models.factory import ModelFactory
 from tlbench.training.checkpoint import Checkpoints
 from tlbench.training.context import Extras, TrialContext, open_context
@@ -138,6 +139,17 @@ class Fit:
             queries = queries_of(self.problem, index)
             found[f"episode {index}"] = predict(self.fitted.adapt(batch), queries, self.conditions)
         return found
+
+    def together(self) -> Mapping[str, Array]:
+        """The scores of the same episodes, adapted to all at once; nothing where it adapts to one after the other."""
+        episodes = self.problem.episodes
+        if episodes is None or not isinstance(self.fitted, AdaptsAll):
+            return {}
+        try:
+            found = [*scores_together(self.fitted, self.problem, self.conditions, range(min(3, len(episodes))))]
+        except TrialError as error:
+            raise AssertionError(str(error)) from error
+        return {f"episode {index}": scores for index, scores in enumerate(found)}
 
 
 def fit(

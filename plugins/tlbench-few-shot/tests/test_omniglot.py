@@ -118,5 +118,6 @@ def test_the_plugin_offers_all_its_parts() -> None:
         for kind in getattr(tlbench_few_shot, f"tlbench_{hook}")()
     }
     assert found == {
-        "baseline++", "bayes-one-shot", "conv4", "maml", "modified-hausdorff", "omniglot", "protonet", "simpleshot",
+        "baseline++", "bayes-one-shot", "conv4", "good-embedding", "maml", "modified-hausdorff", "omniglot", "protonet",
+        "simpleshot",
     }  # fmt: skip

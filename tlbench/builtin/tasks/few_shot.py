@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -14,6 +15,10 @@ from tlbench.errors import SkipTrial
 if TYPE_CHECKING:
     from tlbench.api.data import Array, Domain, Seeds
     from tlbench.api.types import Start
+
+KEPT_DRAWS = 4
+"""Draws of episodes that a process keeps: rows alone, no examples."""
+_DRAWN: dict[tuple[Any, ...], tuple[Array, Array]] = {}
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,24 @@ class FewShot:
             train["source"] = pool_of(source.splits["train"], source.num_classes)
         support, test = pool_of(target.splits["train"], target.num_classes), test_of(target)
         shape = EpisodeShape(self.ways, self.shots, self.queries)
-        rng = seeds.generator("episodes", target.name)
-        support_rows, query_rows = self._draw(target, rng)
-        episodes = TestEpisodes(shape, support, support_rows, query_rows)
+        episodes = TestEpisodes(shape, support, *self._rows(target, seeds))
         return Problem(train, {"target": test}, self.ways, episodes=episodes)
+
+    def _rows(self, target: Domain, seeds: Seeds) -> tuple[Array, Array]:
+        """What ``_draw`` gives for these seeds, kept: a trial builds its problem twice, other strategies too."""
+        labels = hashlib.blake2b(digest_size=16)
+        for y in (target.splits["train"].y, target.splits["test"].y, target.groups):
+            rows = b"" if y is None else np.asarray(y, dtype=np.int64).tobytes()
+            labels.update(len(rows).to_bytes(8, "big") + rows)
+        key = (self, seeds.integer("episodes", target.name), target.num_classes, labels.digest())
+        if key not in _DRAWN:
+            while len(_DRAWN) >= KEPT_DRAWS:
+                del _DRAWN[next(iter(_DRAWN))]
+            drawn = self._draw(target, seeds.generator("episodes", target.name))
+            for part in drawn:
+                part.setflags(write=False)
+            _DRAWN[key] = drawn
+        return _DRAWN[key]
 
     def _draw(self, target: Domain, rng: np.random.Generator) -> tuple[Array, Array]:
         """Rows of support [E, ways * shots] and of queries [E, ways * queries]."""

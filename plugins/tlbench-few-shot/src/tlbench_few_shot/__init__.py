@@ -9,12 +9,13 @@ from tlbench import hookimpl
 def tlbench_strategies() -> list[type]:
     from tlbench_few_shot.bayes import BayesOneShot
     from tlbench_few_shot.cosine_head import BaselinePlusPlus
+    from tlbench_few_shot.good_embedding import GoodEmbedding
     from tlbench_few_shot.hausdorff import ModifiedHausdorff
     from tlbench_few_shot.maml import MAML
     from tlbench_few_shot.protonet import ProtoNet
     from tlbench_few_shot.simpleshot import SimpleShot
 
-    return [BaselinePlusPlus, BayesOneShot, MAML, ModifiedHausdorff, ProtoNet, SimpleShot]
+    return [BaselinePlusPlus, BayesOneShot, GoodEmbedding, MAML, ModifiedHausdorff, ProtoNet, SimpleShot]
 
 
 @hookimpl

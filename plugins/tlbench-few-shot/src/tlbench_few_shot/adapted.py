@@ -1,4 +1,7 @@
-"""What an episodic strategy returns: features by a network, and a rule that a support set turns into scores."""
+"""What an episodic strategy returns: features by a network, and a rule that turns support sets into scores.
+
+Dimension key:  E episodes  N support examples  Q queries  D features  W ways
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from tlbench import Batch
+
 if TYPE_CHECKING:
-    from tlbench import Batch, Predictor
+    from tlbench import Predictor
 
 Rule: TypeAlias = Callable[[Tensor, Tensor, int], Callable[[Tensor], Tensor]]
-"""Support features [N, D], labels [N] in 0..W-1 and W -> (query features [Q, D] -> scores [Q, W])."""
+"""Support features [E, N, D], labels [E, N] in 0..W-1 and W -> (query features [E, Q, D] -> scores [E, Q, W]).
+
+Each episode by itself; all have as many examples of each class."""
 
 
 def ways_of(support: Batch) -> int:
-    """How many classes a support set is of: its labels are 0 .. ways-1 and each occurs."""
+    """How many classes support sets are of: labels are 0 .. ways-1 and each occurs."""
     return int(support.y.max()) + 1
 
 
@@ -27,17 +34,28 @@ class OnFeatures:
 
     The network is in evaluation mode: a query's score depends neither on its fellow queries nor on the support
     set's statistics. It is the trained network itself and no copy, so it follows the point that the host selects.
+    ``prepare`` is what the rule wants done with the features [B, D] of each example by itself, once for all episodes.
     """
 
-    embed: nn.Module
+    net: nn.Module
     rule: Rule
+    prepare: Callable[[Tensor], Tensor] = Tensor.float
 
     def adapt(self, support: Batch) -> Predictor:
-        self.embed.eval()
         with torch.no_grad():
-            score = self.rule(self.embed(support.x).float(), support.y, ways_of(support))
+            of_all = self.adapt_all(Batch(self.embed(support.x)[None], support.y[None]))
 
         def predict(x: Any) -> Tensor:
-            return score(self.embed(x).float())
+            return of_all(self.embed(x)[None])[0]
 
         return predict
+
+    def embed(self, x: Any) -> Tensor:
+        """Features [B, D] of inputs [B, ...]."""
+        self.net.eval()
+        return self.prepare(self.net(x).float())
+
+    def adapt_all(self, support: Batch) -> Predictor:
+        """From support features [E, N, D] with labels [E, N] to query features [E, Q, D] -> scores [E, Q, W]."""
+        with torch.no_grad():
+            return self.rule(support.x, support.y, ways_of(support))

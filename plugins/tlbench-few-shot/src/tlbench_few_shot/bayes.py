@@ -3,7 +3,7 @@
 A class is a normal distribution of features, and the conjugate prior over such classes, a normal-inverse-Wishart,
 is fitted on the source's classes. Then everything has a closed form.
 
-Dimension key:  B examples  K support examples of one class  D features  C classes
+Dimension key:  E episodes  B examples  N support examples  K of one class  Q queries  D features  C classes
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ LOOSEST, TIGHTEST = 4.0, 1e4
 
 
 class NormalInverseWishart(NamedTuple):
-    """Sigma ~ IW(nu, scatter), mu | Sigma ~ N(mean, Sigma / kappa); ``mean`` [D], ``scatter`` [D, D], nu > D - 1."""
+    """Sigma ~ IW(nu, scatter), mu | Sigma ~ N(mean, Sigma / kappa); ``mean`` [D], ``scatter`` [D, D], nu > D - 1.
+
+    Of one class in E episodes ``mean`` is [E, D] and ``scatter`` [E, D, D]; it has as many examples in each.
+    """
 
     mean: Tensor
     kappa: float
@@ -37,28 +40,30 @@ class NormalInverseWishart(NamedTuple):
 
 
 def posterior(prior: NormalInverseWishart, x_KD: Tensor) -> NormalInverseWishart:
-    """After K examples of the class (Murphy 2012, sec. 4.6.3); the prior itself for K = 0."""
-    k, (m0, kappa0, nu0, s0) = len(x_KD), prior
+    """After K examples of the class (Murphy 2012, sec. 4.6.3), or after [E, K, D]; the prior itself for K = 0."""
+    k, (m0, kappa0, nu0, s0) = x_KD.shape[-2], prior
     if k == 0:
         return prior
-    mean = x_KD.mean(0)
+    mean = x_KD.mean(-2)
     kappa = kappa0 + k
-    within = (x_KD - mean).T @ (x_KD - mean)
-    moved = torch.outer(mean - m0, mean - m0) * (kappa0 * k / kappa)
+    rest = x_KD - mean.unsqueeze(-2)
+    within = rest.mT @ rest
+    moved = (mean - m0).unsqueeze(-1) * (mean - m0).unsqueeze(-2) * (kappa0 * k / kappa)
     return NormalInverseWishart((kappa0 * m0 + k * mean) / kappa, kappa, nu0 + k, s0 + within + moved)
 
 
 def log_predictive(belief: NormalInverseWishart, x_BD: Tensor) -> Tensor:
-    """log p(x) [B] of a new example: Student's t with nu - D + 1 degrees of freedom, location ``mean`` and
-    scale matrix scatter (kappa + 1) / (kappa (nu - D + 1)) (Murphy 2012, sec. 4.6.3)."""
+    """log p(x) [B], or [E, B] of x [E, B, D], of new examples: Student's t with nu - D + 1 degrees of freedom, location
+    ``mean`` and scale matrix scatter (kappa + 1) / (kappa (nu - D + 1)) (Murphy 2012, sec. 4.6.3)."""
     m, kappa, nu, scatter = belief
-    d = len(m)
+    d = m.shape[-1]
     freedom = nu - d + 1
     root = torch.linalg.cholesky(scatter * ((kappa + 1) / (kappa * freedom)))
-    far_B = torch.linalg.solve_triangular(root, (x_BD - m).T, upper=False).square().sum(0)
+    far_B = torch.linalg.solve_triangular(root, (x_BD - m.unsqueeze(-2)).mT, upper=False).square().sum(-2)
     constant = lgamma((freedom + d) / 2) - lgamma(freedom / 2) - d / 2 * log(freedom * pi)
-    height = constant - float(root.diagonal().log().sum())
-    return height - (freedom + d) / 2 * torch.log1p(far_B / freedom)
+    height = constant - root.diagonal(dim1=-2, dim2=-1).log().sum(-1, keepdim=True)
+    density_B: Tensor = height - (freedom + d) / 2 * torch.log1p(far_B / freedom)
+    return density_B
 
 
 def fit_prior(x_BD: Tensor, y_B: Tensor, shrinkage: float) -> NormalInverseWishart:
@@ -144,9 +149,9 @@ class BayesOneShot:
         ctx.report("kappa", prior.kappa)
         ctx.report("nu", prior.nu)
 
-        def rule(support_ND: Tensor, y_N: Tensor, ways: int) -> Callable[[Tensor], Tensor]:
-            support = support_ND.double() @ axes
-            beliefs = [posterior(prior, support[y_N == c]) for c in range(ways)]
-            return lambda x_BD: torch.stack([log_predictive(b, x_BD.double() @ axes) for b in beliefs], 1)
+        def rule(support_END: Tensor, y_EN: Tensor, ways: int) -> Callable[[Tensor], Tensor]:
+            each = (len(support_END), -1, support_END.shape[-1])
+            beliefs = [posterior(prior, support_END[y_EN == c].reshape(each)) for c in range(ways)]
+            return lambda query_EQD: torch.stack([log_predictive(b, query_EQD) for b in beliefs], -1)
 
-        return OnFeatures(ctx.backbone(), rule)
+        return OnFeatures(ctx.backbone(), rule, lambda x_BD: x_BD.double() @ axes)

@@ -1,6 +1,6 @@
 """Baseline++: an ordinary source classifier whose head measures angles, and such a head for each support set.
 
-Dimension key:  B examples  N support examples  D features  C classes  W ways
+Dimension key:  E episodes  B examples  N support examples  Q queries  D features  C classes  W ways
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tlbench_few_shot.adapted import OnFeatures
-from tlbench_few_shot.inner_loop import descend
+from tlbench_few_shot.inner_loop import Parameters, descend
 from tlbench_few_shot.protonet import prototypes
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 
 def cosine_scores(x_BD: Tensor, weight_CD: Tensor, scale: float) -> Tensor:
-    """scale * x . w_c / (||x|| ||w_c||): [B, C] (Chen et al. 2019)."""
-    return scale * F.normalize(x_BD, dim=-1) @ F.normalize(weight_CD, dim=-1).T
+    """scale * x . w_c / (||x|| ||w_c||): [B, C] (Chen et al. 2019). Also of many episodes, [E, B, C]."""
+    return scale * F.normalize(x_BD, dim=-1) @ F.normalize(weight_CD, dim=-1).mT
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,22 @@ class BaselinePlusPlus:
         ctx.train(loss, update=[net, head], on=("source",))
         return OnFeatures(net, self.head_for)
 
-    def head_for(self, support_ND: Tensor, y_N: Tensor, ways: int) -> Callable[[Tensor], Tensor]:
-        """A head fitted on the support's features: query features [Q, D] -> scores [Q, W]."""
-        start_WD = F.normalize(prototypes(F.normalize(support_ND, dim=-1), y_N, ways), dim=-1)
-        fitted = descend(
-            lambda now: F.cross_entropy(cosine_scores(support_ND, now["weight"], self.scale), y_N),
-            {"weight": start_WD},
-            self.lr,
-            self.steps,
-        )
-        return lambda query_QD: cosine_scores(query_QD, fitted["weight"], self.scale)
+    def head_for(self, support_END: Tensor, y_EN: Tensor, ways: int) -> Callable[[Tensor], Tensor]:
+        """Heads fitted on the support's features: query features [E, Q, D] -> scores [E, Q, W]; or all without E.
+
+        Weights start and stay in the span of the support, so that the steps are taken in orthonormal axes of it.
+        """
+        axes_EDK = None
+        if support_END.shape[-2] < support_END.shape[-1]:
+            axes_EDK = torch.linalg.qr(support_END.mT).Q
+            support_END = support_END @ axes_EDK
+        start_EWK = F.normalize(prototypes(F.normalize(support_END, dim=-1), y_EN, ways), dim=-1)
+
+        def loss(now: Parameters) -> Tensor:
+            scores_ENW = cosine_scores(support_END, now["weight"], self.scale)
+            each_EN = F.cross_entropy(scores_ENW.flatten(0, -2), y_EN.flatten(), reduction="none").view(y_EN.shape)
+            return each_EN.mean(-1).sum()  # a sum over episodes: the slope of one is that of its own mean
+
+        weight_EWK = descend(loss, {"weight": start_EWK}, self.lr, self.steps)["weight"]
+        weight_EWD = weight_EWK if axes_EDK is None else weight_EWK @ axes_EDK.mT
+        return lambda query_EQD: cosine_scores(query_EQD, weight_EWD, self.scale)

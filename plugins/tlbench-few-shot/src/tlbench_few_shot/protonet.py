@@ -34,10 +34,10 @@ def prototype_scores(query_EQD: Tensor, prototypes_EWD: Tensor) -> Tensor:
         return 2 * query @ centre.mT - query.square().sum(-1, keepdim=True) - centre.square().sum(-1).unsqueeze(-2)
 
 
-def nearest_prototype(support_ND: Tensor, y_N: Tensor, ways: int) -> Callable[[Tensor], Tensor]:
-    """The rule of an episode: scores [Q, W] of query features by the prototypes of the support."""
-    centres_WD = prototypes(support_ND, y_N, ways)
-    return lambda query_QD: prototype_scores(query_QD, centres_WD)
+def nearest_prototype(support_END: Tensor, y_EN: Tensor, ways: int) -> Callable[[Tensor], Tensor]:
+    """The rule of episodes: scores [E, Q, W] of query features by the prototypes of the support; or all without E."""
+    centres_EWD = prototypes(support_END, y_EN, ways)
+    return lambda query_EQD: prototype_scores(query_EQD, centres_EWD)
 
 
 def turned(images_ENKSS: Tensor, quarters_EW: Tensor) -> Tensor:

@@ -14,8 +14,6 @@ from tlbench_few_shot.adapted import OnFeatures
 from tlbench_few_shot.protonet import nearest_prototype
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor
 
     from tlbench import Context, Fitted
@@ -47,9 +45,6 @@ class SimpleShot:
 
     def fit(self, ctx: Context) -> Fitted:
         source_mean_D = ctx.features("source").x.float().mean(0)
-
-        def rule(support_ND: Tensor, y_N: Tensor, ways: int) -> Callable[[Tensor], Tensor]:
-            score = nearest_prototype(transformed(support_ND, source_mean_D, self.transform), y_N, ways)
-            return lambda query_QD: score(transformed(query_QD, source_mean_D, self.transform))
-
-        return OnFeatures(ctx.backbone(), rule)
+        return OnFeatures(
+            ctx.backbone(), nearest_prototype, lambda x_BD: transformed(x_BD, source_mean_D, self.transform)
+        )
