@@ -85,7 +85,12 @@ def run_trial(trial: Trial, bench: Bench) -> Record:
         reason=reason,
         clocks={**clocks.seconds, "total": clocks.total()},
         memory=_larger(peaks(bench.device), found.pop("memory", {})),
-        environment=environment(str(bench.device), int(bench.spec["threads"]), shared=bool(bench.spec["shared"])),
+        environment=environment(
+            str(bench.device),
+            int(bench.spec["threads"]),
+            shared=bool(bench.spec["shared"]),
+            switches=bench.switches.unusual(),
+        ),
         started=started,
         finished=now(),
         **found,

@@ -35,7 +35,10 @@ FEATURE_CHUNK = 256
 
 
 class FeatureCache:
-    """Features by content: (weights, examples) -> [N, D]. Bounded; the least recently used go first."""
+    """Features by content: (weights, examples) -> [N, D]. Bounded; the least recently used go first.
+
+    ``limit`` is in bytes; with 0 nothing is kept.
+    """
 
     def __init__(self, limit: int = 1 << 29) -> None:
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
@@ -43,6 +46,8 @@ class FeatureCache:
 
     def get(self, key: str, compute: Callable[[], Tensor]) -> Tensor:
         """The features under this key, computed the first time."""
+        if not self._limit:
+            return compute()
         if key not in self._kept:
             self._kept[key] = compute()
             while sum(t.numel() * t.element_size() for t in self._kept.values()) > self._limit and len(self._kept) > 1:
