@@ -25,9 +25,7 @@ def add(command: Commands) -> None:
     run = command("run", _run, "run a matrix of trials and show its leaderboard; again: go on where it stopped")
     _run_arguments(run)
     faster = run.add_mutually_exclusive_group()
-    faster.add_argument(
-        "--plain", action="store_true", help="every way of going faster off; the same results"
-    )
+    faster.add_argument("--plain", action="store_true", help="every way of going faster off; the same results")
     faster.add_argument(
         "--with",
         dest="more",
