@@ -15,6 +15,7 @@ from tlbench.execution.episodes import EpisodeScores, about_episodes, queries_of
 from tlbench.execution.score import judge_of
 from tlbench.training.checkpoint import Checkpoints, Interrupted
 from tlbench.training.context import Extras, TrialContext, open_context
+from tlbench.training.graphs import Graphs
 from tlbench.training.tape import Tape
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Desk:
             stop=self.bench.stop,
             features=self.bench.features,
             extras=self.extras,
+            graphs=Graphs() if self.bench.switches.graphs and self.bench.device.type == "cuda" else None,
         )
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tlbench.models.classifier import Classifier
     from tlbench.models.factory import ModelFactory
     from tlbench.training.checkpoint import Checkpoints
+    from tlbench.training.graphs import Graphs
     from tlbench.training.tape import Tape
 
 FEATURE_CHUNK = 256
@@ -65,6 +66,7 @@ class _Session:
     stop: Callable[[], bool]
     features: FeatureCache
     judge: Callable[[Predictor, Pool], float] | None
+    graphs: Graphs | None = None
     phases: int = 0
     reported: dict[str, float] = field(default_factory=dict)
 
@@ -283,6 +285,7 @@ class TrialContext:
             checkpoints=session.checkpoints,
             rng=self.rng,
             stop=session.stop,
+            graphs=session.graphs,
         )
 
     def _stream(self, name: str | Episodes) -> Stream | EpisodeStream:
@@ -326,9 +329,10 @@ def open_context(
     stop: Callable[[], bool] = lambda: False,
     features: FeatureCache | None = None,
     extras: Extras | None = None,
+    graphs: Graphs | None = None,
 ) -> TrialContext:
     """A context for one trial; ``judge`` gives the run's first metric of a predictor on a pool, for ``ctx.score``."""
-    session = _Session(tape, checkpoints, stop, features or FeatureCache(), judge)
+    session = _Session(tape, checkpoints, stop, features or FeatureCache(), judge, graphs)
     budget = _Budget(recipe.total_steps(_leading(given)))
     return TrialContext(given, num_classes, models, recipe, start, session, extras or Extras(), budget)
 

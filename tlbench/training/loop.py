@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tlbench.api.types import Step, Turn
 from tlbench.training.checkpoint import Checkpoints, Interrupted
 from tlbench.training.moves import Move, autocast
-from tlbench.training.optim import groups_of, modules_of, optimizers_of, schedule_of
+from tlbench.training.optim import groups_of, modules_of, optimizers_of, schedule_of, set_rate
 from tlbench.training.tape import Tape, Window
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from tlbench.api.data import Episodes
     from tlbench.api.recipe import Recipe
+    from tlbench.training.graphs import Graphs
     from tlbench.training.streams import EpisodeStream, Stream
 
 
@@ -59,6 +60,7 @@ def play(
     checkpoints: Checkpoints,
     rng: np.random.Generator,
     stop: Callable[[], bool],
+    graphs: Graphs | None = None,
 ) -> None:
     """Run ``phase.steps`` rounds. Raises ``Diverged``, or ``Interrupted`` after saving a checkpoint."""
     modules = [m for t in turns for g in groups_of(t.update) for m in modules_of(g)]
@@ -70,13 +72,17 @@ def play(
     factor = schedule_of(recipe, phase.steps)
     base_rates = [[float(g["lr"]) for g in o.param_groups] for o in optimizers]
     constant = recipe.schedule == "constant" and recipe.warmup == 0
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            set_rate(group, group["lr"], device)
     pools = list(dict.fromkeys(name for t in turns for name in t.on))
     cast = autocast(device, recipe.precision)
     moves: list[Callable[[Sequence[Any], Step], Mapping[str, Tensor]]] = []
     for turn, numbers in zip(turns, stepped, strict=True):
         mine = [optimizers[n] for n in numbers]
         trained = [p for o in mine for g in o.param_groups for p in g["params"]]
-        moves.append(Move(turn, mine, trained, len(turns) == 1, cast, recipe.clip_norm))
+        move = Move(turn, mine, trained, len(turns) == 1, cast, recipe.clip_norm)
+        moves.append(move if graphs is None else graphs.over(move, device))
 
     offset = tape.steps
     if (resumed := checkpoints.resume(phase.index, tape, optimizers, rng)) is not None:
@@ -97,13 +103,13 @@ def play(
             now = factor(index)
             for optimizer, rates in zip(optimizers, base_rates, strict=True):
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                    group["lr"] = rate * now
+                    set_rate(group, rate * now, device)
         batches = {name: streams[name].batch(phase.used + index) for name in pools}
         step = Step(index, phase.steps)
-        for turn, move in zip(turns, moves, strict=True):
+        for turn, take in zip(turns, moves, strict=True):
             given = [batches[name] for name in turn.on]
             for _ in range(turn.times):
-                for term, value in move(given, step).items():
+                for term, value in take(given, step).items():
                     losses.setdefault(term, []).append(value)
 
         done = index + 1
