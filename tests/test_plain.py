@@ -118,8 +118,23 @@ def test_contradictions_and_unknown_ways_are_told_in_a_line(
 
 def test_ways_that_need_a_gpu_change_nothing_on_a_cpu(both: Any) -> None:
     folder, usual, _ = both
-    others = run(folder, "with", "--with", "graphs", "--with", "channels-last", "--with", "compile")
+    others = run(folder, "with", "--with", "graphs", "--with", "compile")
     assert [result(others[k]) for k in usual] == [result(r) for r in usual.values()]
+
+
+def test_channels_last_changes_last_digits_at_most_and_every_record_says_so(both: Any) -> None:
+    folder, usual, _ = both
+    others = run(folder, "last", "--with", "channels-last")
+    done = [r for r in usual.values() if r.metrics]
+    assert any(result(others[r.key]) != result(r) for r in done)
+    for record in done:
+        other = others[record.key]
+        assert other.environment["switches"] == {"channels_last": True}
+        found = compare(record, other)
+        assert found.outcome in ("equal", "close"), found
+        assert "channels_last switched on for one of them" in found.conditions
+        for name, loss in (record.losses or {}).items():
+            assert (other.losses or {})[name] == pytest.approx(loss, rel=1e-3)
 
 
 def test_a_rerun_can_be_plain(both: Any) -> None:

@@ -32,7 +32,8 @@ def add(command: Commands) -> None:
         action="append",
         default=[],
         choices=_MORE,
-        help="on a GPU, a way of going faster that is off by default; all but graphs change last digits",
+        help="a way of going faster that is off by default; graphs and compile need a GPU, and all but graphs change "
+        "last digits",
     )
     run.add_argument("--retry-failed", action="store_true", help="try failed, out-of-memory and timed-out trials again")
     run.add_argument("--quiet", action="store_true", help="say only what went wrong, and the leaderboard")

@@ -48,6 +48,7 @@ class Desk:
 
     def context(self, given: Mapping[str, Pool], tape: Tape, checkpoints: Checkpoints) -> TrialContext:
         """A context over these pools."""
+        switches, on_gpu = self.bench.switches, self.bench.device.type == "cuda"
         return open_context(
             given,
             num_classes=self.num_classes,
@@ -60,7 +61,8 @@ class Desk:
             stop=self.bench.stop,
             features=self.bench.features,
             extras=self.extras,
-            graphs=Graphs() if self.bench.switches.graphs and self.bench.device.type == "cuda" else None,
+            graphs=Graphs() if switches.graphs and on_gpu else None,
+            compile=switches.compile and on_gpu,
         )
 
 

@@ -28,8 +28,8 @@ class Switches:
     ``features``       features of a frozen backbone are kept from trial to trial
     ``decoded``        decoded data are kept in the cache folder, and read back from there
     ``graphs``         on a GPU, a step of training is captured once and replayed (a CUDA graph), where it can be
-    ``channels_last``  on a GPU, convolutional networks keep their tensors in the order N, H, W, K
-    ``compile``        on a GPU, ``torch.compile`` for large networks
+    ``channels_last``  convolutional networks keep their tensors in the order N, H, W, K
+    ``compile``        on a GPU, ``torch.compile`` for large networks while they are trained
     """
 
     share: bool = True

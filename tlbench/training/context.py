@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,9 @@ from tlbench.data.subsets import validation_rows
 from tlbench.errors import BudgetError, SkipTrial, TrialError, unknown
 from tlbench.models.blocks import features_at
 from tlbench.training.augment import augmentation
+from tlbench.training.compiling import compiled
 from tlbench.training.loop import Phase, play
+from tlbench.training.optim import groups_of, modules_of
 from tlbench.training.streams import Change, EpisodeStream, Stream, first_of
 
 if TYPE_CHECKING:
@@ -67,6 +70,7 @@ class _Session:
     features: FeatureCache
     judge: Callable[[Predictor, Pool], float] | None
     graphs: Graphs | None = None
+    compile: bool = False
     phases: int = 0
     reported: dict[str, float] = field(default_factory=dict)
 
@@ -275,18 +279,20 @@ class TrialContext:
         )
         session.phases += 1
         budget.used += steps
-        play(
-            turns,
-            phase,
-            streams={name: self._stream(name) for turn in turns for name in turn.on},
-            recipe=self.recipe,
-            device=self.device,
-            tape=session.tape,
-            checkpoints=session.checkpoints,
-            rng=self.rng,
-            stop=session.stop,
-            graphs=session.graphs,
-        )
+        modules = [m for turn in turns for group in groups_of(turn.update) for m in modules_of(group)]
+        with compiled(modules) if session.compile else nullcontext():
+            play(
+                turns,
+                phase,
+                streams={name: self._stream(name) for turn in turns for name in turn.on},
+                recipe=self.recipe,
+                device=self.device,
+                tape=session.tape,
+                checkpoints=session.checkpoints,
+                rng=self.rng,
+                stop=session.stop,
+                graphs=session.graphs,
+            )
 
     def _stream(self, name: str | Episodes) -> Stream | EpisodeStream:
         pool = name if isinstance(name, str) else name.pool
@@ -330,9 +336,10 @@ def open_context(
     features: FeatureCache | None = None,
     extras: Extras | None = None,
     graphs: Graphs | None = None,
+    compile: bool = False,
 ) -> TrialContext:
     """A context for one trial; ``judge`` gives the run's first metric of a predictor on a pool, for ``ctx.score``."""
-    session = _Session(tape, checkpoints, stop, features or FeatureCache(), judge, graphs)
+    session = _Session(tape, checkpoints, stop, features or FeatureCache(), judge, graphs, compile)
     budget = _Budget(recipe.total_steps(_leading(given)))
     return TrialContext(given, num_classes, models, recipe, start, session, extras or Extras(), budget)
 

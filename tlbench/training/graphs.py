@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
+from tlbench.training.compiling import is_compiled
 from tlbench.training.observe import Observer, WatchedStep
+from tlbench.training.optim import groups_of, modules_of
 from tlbench.training.steady import Unclear, memory_of
 
 if TYPE_CHECKING:
@@ -77,8 +79,11 @@ class Graphs:
     said: set[str] = field(default_factory=set)
     replayed: int = 0
 
-    def over(self, move: Move, device: torch.device) -> Replaying:
+    def over(self, move: Move, device: torch.device) -> Move | Replaying:
         """The same move, replayed where it can be."""
+        if is_compiled([m for group in groups_of(move.turn.update) for m in modules_of(group)]):
+            self.refuse("its network is compiled")
+            return move
         for optimizer in move.optimizers:
             in_tensors(optimizer, device)
         return Replaying(move, device, self.capture(device), self)
