@@ -15,6 +15,7 @@ from tlbench.api.trials import Plan, Trial
 from tlbench.collector import many_objects
 from tlbench.discovery.checks import where
 from tlbench.errors import StoreError, SuiteError
+from tlbench.execution.switches import Switches
 from tlbench.plan.build import build
 from tlbench.plan.estimate import Estimate, estimate
 from tlbench.results.reading import PlainTrials, with_trial
@@ -49,7 +50,10 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    """What is not in the suite: where, with what and how. None of it changes a result."""
+    """What is not in the suite: where, with what and how.
+
+    None of it changes a result beyond the last digits, which ``device``, ``threads`` and some ``switches`` can.
+    """
 
     cache: Path
     out: Path | None = None
@@ -63,6 +67,7 @@ class Options:
     memory_limit: int | None = None
     checkpoint_seconds: float = 20.0
     save_predictions: bool = False
+    switches: Switches = field(default_factory=Switches)
 
 
 @dataclass(frozen=True)
@@ -251,6 +256,7 @@ class Run:
             memory_limit=self.options.memory_limit,
             checkpoint_seconds=self.options.checkpoint_seconds,
             save_predictions=self.options.save_predictions,
+            switches=self.options.switches,
         )
         return HostWork(spec, watcher.started)
 

@@ -13,6 +13,7 @@ import torch
 
 from tlbench.execution.bench import Bench, make_spec
 from tlbench.execution.environment import cpu_name, git_state
+from tlbench.execution.switches import Switches
 from tlbench.plugins import Plugins
 from tlbench.run import Options, Run
 
@@ -93,7 +94,7 @@ class Matrix:
             suite=run.suite.name,
             metrics=run.suite.metrics,
             device="cpu",
-            share=share,
+            switches=Switches(share=share),
         )
         return cls(run, plan, Bench(spec))
 

@@ -13,6 +13,7 @@ from tlbench.execution import sharing
 from tlbench.execution.bench import make_spec
 from tlbench.execution.in_process import InProcess
 from tlbench.execution.processes import WorkerProcesses
+from tlbench.execution.switches import Switches
 from tlbench.execution.work import HostWork
 from tlbench.plugins import Plugins
 from tlbench.run import Options, Run
@@ -106,7 +107,7 @@ def planned(
 
 
 def done(plan: Plan, work: HostWork, *, share: bool = True, workers: int | None = None) -> dict[str, Record]:
-    quiet = HostWork({**work.spec, "share": share})
+    quiet = HostWork({**work.spec, "switches": Switches(share=share).to_json()})
     executor: Any = InProcess() if workers is None else WorkerProcesses(workers=workers)
     records = {record.key: record for record in executor.run(plan, quiet)}
     assert {r.status for r in records.values()} == {"ok"}, [r.reason for r in records.values()]

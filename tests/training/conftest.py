@@ -30,6 +30,7 @@ class MakeContext(Protocol):
         folder: Path | None = None,
         stop: Callable[[], bool] = ...,
         every: float = ...,
+        device: str = ...,
         **recipe: Any,
     ) -> TrialContext: ...
 
@@ -55,15 +56,17 @@ def make_context() -> MakeContext:
         folder: Path | None = None,
         stop: Callable[[], bool] = lambda: False,
         every: float = 1e9,
+        device: str = "cpu",
         **recipe: Any,
     ) -> TrialContext:
         pools = pools or small_pools({"target": 50, "source": 70, "target_unlabelled": 40})
-        shape = Shape("features", tuple(next(iter(pools.values())).x.shape[1:]))  # type: ignore[union-attr]
+        dims = tuple(next(iter(pools.values())).x.shape[1:])  # type: ignore[union-attr]
+        shape = Shape("image" if len(dims) == 3 else "features", dims)
         torch.manual_seed(5)
         return open_context(
             pools,
             num_classes=3,
-            models=ModelFactory(backbone or MLP(hidden=(8, 5)), "net", shape, Seeds(1), torch.device("cpu")),
+            models=ModelFactory(backbone or MLP(hidden=(8, 5)), "net", shape, Seeds(1), torch.device(device)),
             recipe=Recipe(**{"steps": 30, "batch_size": 16, "curve_points": 5, **recipe}),
             start="random",
             tape=Tape(folder),

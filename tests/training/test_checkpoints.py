@@ -11,9 +11,11 @@ from safetensors import safe_open
 from torch import nn
 from torch.nn import functional as F
 
+from tlbench.api.data import Pool
 from tlbench.api.types import Turn
-from tlbench.builtin.small_backbones import MLP
+from tlbench.builtin.small_backbones import MLP, SmallCNN
 from tlbench.functional import supervised
+from tlbench.models.layout import channels_last
 from tlbench.training.checkpoint import Checkpoints, Interrupted
 from tlbench.training.tape import Tape
 
@@ -227,3 +229,28 @@ def test_a_trial_goes_on_without_checkpoints_where_none_can_be_written(
     kept.save(0, 1, tape, [optimizer], np.random.default_rng(0), {})
     assert not kept.due()
     assert "keeps none from here on" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_a_network_with_channels_last_goes_on_from_a_checkpoint_to_the_same_bits(
+    make_context: Any, tmp_path: Path, optimizer: str
+) -> None:
+    """Fused kernels walk through memory: what they are given has to be in the order of the weights."""
+    rng = np.random.default_rng(0)
+    pool = Pool(rng.integers(0, 256, (50, 3, 8, 8)).astype(np.uint8), np.arange(50) % 3, 3)
+
+    def train(folder: Path | None, stop: Any = lambda: False) -> dict[str, torch.Tensor]:
+        ctx = make_context(pools={"target": pool}, backbone=SmallCNN(size=8, width=4, depth=2), folder=folder,
+                           stop=stop, optimizer=optimizer)  # fmt: skip
+        ctx.models.layout = channels_last
+        model = ctx.classifier()
+        assert any(not p.is_contiguous() for p in model.parameters())
+        ctx.train(supervised(model), update=model)
+        return {k: v.clone() for k, v in model.state_dict().items()}
+
+    whole = train(None)
+    asked = iter(range(10_000))
+    with pytest.raises(Interrupted):
+        train(tmp_path, lambda: next(asked) >= 14)
+    again = train(tmp_path)
+    assert all(torch.equal(whole[k], again[k]) for k in whole)

@@ -50,6 +50,7 @@ def add(command: Commands) -> None:
     verify.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: as the records)")
     verify.add_argument("--threads", type=int, help="CPU threads of each trial (default: as the records)")
     verify.add_argument("--timeout", type=float, help="seconds for each trial")
+    verify.add_argument("--plain", action="store_true", help="run again with every way of going faster switched off")
     verify.add_argument("--json", action="store_true", help="as JSON")
 
     sign = command("sign", _sign, "sign the records of a run with an Ed25519 key", plugins=False)
@@ -124,6 +125,7 @@ def _again(args: argparse.Namespace, plugins: Plugins, seed: int, records: Mappi
         threads=args.threads,
         timeout=args.timeout,
         tolerance=args.tolerance,
+        plain=args.plain,
     )
     screen = console(stderr=True)
 

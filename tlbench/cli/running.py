@@ -17,10 +17,24 @@ if TYPE_CHECKING:
     from tlbench.run import Options, Run, Watcher
 
 
+_MORE = ("graphs", "channels-last", "compile")
+
+
 def add(command: Commands) -> None:
     """Add them."""
     run = command("run", _run, "run a matrix of trials and show its leaderboard; again: go on where it stopped")
     _run_arguments(run)
+    faster = run.add_mutually_exclusive_group()
+    faster.add_argument("--plain", action="store_true", help="every way of going faster off; the same results")
+    faster.add_argument(
+        "--with",
+        dest="more",
+        action="append",
+        default=[],
+        choices=_MORE,
+        help="a way of going faster that is off by default; graphs and compile need a GPU, and all but graphs change "
+        "last digits",
+    )
     run.add_argument("--retry-failed", action="store_true", help="try failed, out-of-memory and timed-out trials again")
     run.add_argument("--quiet", action="store_true", help="say only what went wrong, and the leaderboard")
     run.add_argument(
@@ -58,6 +72,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _options(args: argparse.Namespace) -> Options:
+    from tlbench.execution.switches import Switches
     from tlbench.run import Options
 
     check_data_root(args.data_root)
@@ -71,6 +86,7 @@ def _options(args: argparse.Namespace) -> Options:
         raise TlbenchError(f"--memory-limit {args.memory_limit:g}: must be positive")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", args.device):
         raise TlbenchError(f"--device {args.device}: must be auto, cpu, cuda or cuda:N")
+    more = {name.replace("-", "_"): True for name in getattr(args, "more", [])}
     return Options(
         cache=cache_folder(args.cache),
         out=args.out,
@@ -83,6 +99,7 @@ def _options(args: argparse.Namespace) -> Options:
         retry_failed=getattr(args, "retry_failed", False),
         memory_limit=int(args.memory_limit * 2**30) if args.memory_limit is not None else None,
         save_predictions=args.save_predictions,
+        switches=Switches.plain() if getattr(args, "plain", False) else Switches(**more),
     )
 
 

@@ -37,6 +37,7 @@ class DataCache:
     ``base``          the folder that relative paths in a suite are relative to
     ``memory_limit``  bytes that one data set may take; ``None``: 80 % of what is free when it is asked for
     ``warnings``      what went wrong without stopping anything, one text each
+    ``keep``          ``False``: nothing is read from the folder or written to it; arrays are built at each call
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class DataCache:
     base: Path
     memory_limit: int | None = None
     warnings: list[str] = field(default_factory=list)
+    keep: bool = True
 
     def arrays(self, key: str, build: Callable[[], Mapping[str, Array]]) -> Mapping[str, Array]:
         """``build()`` the first time, then the same arrays from disk; always read-only.
@@ -53,6 +55,8 @@ class DataCache:
         build after all (a file system without locks), the second takes the first one's. A damaged entry is
         built anew. What cannot be written stays in memory and is stated in ``warnings``.
         """
+        if not self.keep:
+            return _read_only({name: np.ascontiguousarray(array) for name, array in build().items()})
         entry = self.folder / "arrays" / hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
         if (found := _read(entry, key)) is not None:
             with contextlib.suppress(OSError):  # a cache that is only read
@@ -67,9 +71,7 @@ class DataCache:
             except OSError as error:
                 self._warn(f"the data cache {self.folder} cannot be written ({error.strerror or error}); "
                            "data stays in memory and is decoded again next time")  # fmt: skip
-        for array in built.values():
-            array.flags.writeable = False
-        return built
+        return _read_only(built)
 
     def require_memory(self, num_bytes: int, what: str) -> None:
         """Raise ``DataError`` where ``num_bytes`` would not fit the memory limit."""
@@ -140,6 +142,12 @@ def unpack(array: Array) -> Any:
 
 
 # ---- entries: a folder of .npy files and a manifest ----------------------------------------------
+
+
+def _read_only(arrays: dict[str, Array]) -> dict[str, Array]:
+    for array in arrays.values():
+        array.flags.writeable = False
+    return arrays
 
 
 def _read(entry: Path, key: str) -> dict[str, Array] | None:

@@ -22,6 +22,7 @@ from tlbench.api.trials import Choice, Trial, canonical
 from tlbench.data.cache import DataCache, domain_hash
 from tlbench.data.inputs import fits, resize
 from tlbench.errors import StoreError, TrialError
+from tlbench.execution.switches import Switches
 from tlbench.plugins import Plugins
 from tlbench.results.predictions import write
 from tlbench.results.store import RunFolder
@@ -57,9 +58,12 @@ class Bench:
         self.run = RunFolder(Path(spec["run"]))
         self.base = Path(spec["base"])
         data_root = Path(spec["data_root"]) if spec["data_root"] else None
-        self.cache = DataCache(Path(spec["cache"]), data_root, self.base, spec["memory_limit"])
+        self.switches = Switches.of(spec)
+        self.cache = DataCache(
+            Path(spec["cache"]), data_root, self.base, spec["memory_limit"], keep=self.switches.decoded
+        )
         self.device = torch.device(spec["device"])
-        self.features = FeatureCache()
+        self.features = FeatureCache() if self.switches.features else FeatureCache(0)
         metrics = {name: self.plugins.build("metrics", name, {}) for name in spec["metrics"]}
         self.metrics = {name: metric for name, metric in metrics.items() if hasattr(metric, "score")}
         self.comparisons = {name: metric for name, metric in metrics.items() if name not in self.metrics}
@@ -175,13 +179,9 @@ def make_spec(
     memory_limit: int | None = None,
     checkpoint_seconds: float = 20.0,
     save_predictions: bool = False,
-    share: bool = True,
+    switches: Switches = Switches(),  # noqa: B008 (frozen)
 ) -> dict[str, Any]:
-    """Everything that another process needs to make the same bench, as plain data.
-
-    ``share``: trials of which nothing of the target is seen share their training, see ``tlbench.execution.sharing``;
-    and episodes share their features, see ``tlbench.execution.together``.
-    """
+    """Everything that another process needs to make the same bench, as plain data."""
     return {
         "plugins": dict(plugins.spec),
         "run": str(run.resolve()),
@@ -196,7 +196,7 @@ def make_spec(
         "memory_limit": memory_limit,
         "checkpoint_seconds": checkpoint_seconds,
         "save_predictions": save_predictions,
-        "share": share,
+        "switches": switches.to_json(),
     }
 
 

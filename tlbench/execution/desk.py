@@ -15,6 +15,7 @@ from tlbench.execution.episodes import EpisodeScores, about_episodes, queries_of
 from tlbench.execution.score import judge_of
 from tlbench.training.checkpoint import Checkpoints, Interrupted
 from tlbench.training.context import Extras, TrialContext, open_context
+from tlbench.training.graphs import Graphs
 from tlbench.training.tape import Tape
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Desk:
 
     def context(self, given: Mapping[str, Pool], tape: Tape, checkpoints: Checkpoints) -> TrialContext:
         """A context over these pools."""
+        switches, on_gpu = self.bench.switches, self.bench.device.type == "cuda"
         return open_context(
             given,
             num_classes=self.num_classes,
@@ -59,6 +61,8 @@ class Desk:
             stop=self.bench.stop,
             features=self.bench.features,
             extras=self.extras,
+            graphs=Graphs() if switches.graphs and on_gpu else None,
+            compile=switches.compile and on_gpu,
         )
 
 

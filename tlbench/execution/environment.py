@@ -82,12 +82,15 @@ def device_state(device: str, threads: int, *, shared: bool) -> dict[str, Any]:
     }
 
 
-def environment(device: str, threads: int, *, shared: bool) -> dict[str, Any]:
-    """Everything about where a trial ran that is not part of its key."""
+def environment(
+    device: str, threads: int, *, shared: bool, switches: Mapping[str, bool] | None = None
+) -> dict[str, Any]:
+    """Everything about where a trial ran that is not part of its key; ``switches`` are those that are not as usual."""
     return {
         "versions": dict(versions()),
         "git": git_state(),
         "device": device_state(device, threads, shared=shared),
         "host": socket.gethostname(),
         "system": platform.platform(),
+        **({"switches": dict(switches)} if switches else {}),
     }

@@ -111,7 +111,7 @@ def shared(trial: Trial, desk: Desk, given: Mapping[str, Pool], folder: Path) ->
     """Where the trial's training is kept for others; ``None`` where it sees the target, or sharing is switched off."""
     seen = [name for name in given if not name.startswith("source")]
     extras = desk.extras
-    if seen or not given or extras.attributes or extras.graphs or not desk.bench.spec.get("share", True):
+    if seen or not given or extras.attributes or extras.graphs or not desk.bench.switches.share:
         return None
     models = desk.models
     fixed = [

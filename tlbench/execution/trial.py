@@ -37,6 +37,7 @@ from tlbench.execution.score import PoolScorer, evaluate
 from tlbench.execution.sharing import Lasting, shared
 from tlbench.execution.similarity import similarity
 from tlbench.models.factory import ModelFactory
+from tlbench.models.layout import channels_last
 from tlbench.training.checkpoint import Checkpoints, Interrupted
 from tlbench.training.context import Extras
 from tlbench.training.tape import Tape
@@ -85,7 +86,12 @@ def run_trial(trial: Trial, bench: Bench) -> Record:
         reason=reason,
         clocks={**clocks.seconds, "total": clocks.total()},
         memory=_larger(peaks(bench.device), found.pop("memory", {})),
-        environment=environment(str(bench.device), int(bench.spec["threads"]), shared=bool(bench.spec["shared"])),
+        environment=environment(
+            str(bench.device),
+            int(bench.spec["threads"]),
+            shared=bool(bench.spec["shared"]),
+            switches=bench.switches.unusual(),
+        ),
         started=started,
         finished=now(),
         **found,
@@ -124,6 +130,8 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
             _check_spaces(about["shape"], target.domain, "weights trained on one do not fit the other")
         identity = trial.backbone.digest
         models = ModelFactory(parts.backbone, identity, target.domain.shape, seeds, bench.device, weights)
+        if bench.switches.channels_last:
+            models.layout = channels_last
         problem = _problem(trial, bench, parts, models)
         episodes = problem.episodes
         metrics = _metrics(trial, bench, problem)

@@ -14,7 +14,7 @@ from tlbench.errors import TrialError
 from tlbench.models.classifier import Classifier
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tlbench.api.data import Seeds, Shape
     from tlbench.api.types import Backbone, InputTransform, Start
@@ -33,7 +33,8 @@ class ModelFactory:
 
     ``identity`` names the backbone with all its parameters; random weights and heads derive from it and
     the seed. ``source_weights`` is the state of the classifier trained on the source (``backbone.*`` and
-    ``head.*``), or ``None`` where the trial has no source model.
+    ``head.*``), or ``None`` where the trial has no source model. ``layout`` puts a backbone's weights into
+    another order in memory.
     """
 
     backbone: Backbone
@@ -42,6 +43,7 @@ class ModelFactory:
     seeds: Seeds
     device: torch.device
     source_weights: Mapping[str, Tensor] | None = None
+    layout: Callable[[nn.Module], nn.Module] = lambda model: model
     _templates: dict[tuple[bool, Shape], nn.Module] = field(default_factory=dict)
     origins: WeakKeyDictionary[nn.Module, Origin] = field(default_factory=WeakKeyDictionary)
     """The backbones that were made, as long as somebody holds them, and where each came from."""
@@ -63,7 +65,7 @@ class ModelFactory:
             model.load_state_dict(state)
         brings_none = start == "weights" and self.backbone.pretrained_on is None
         self.origins[model] = Origin("random" if brings_none else start, shape)
-        return model.to(self.device)
+        return self.layout(model.to(self.device))
 
     def make_classifier(self, start: Start, num_classes: int, shape: Shape | None = None) -> Classifier:
         """A fresh backbone with a fresh head; the head depends on the seed and its shape only."""

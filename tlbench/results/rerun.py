@@ -61,7 +61,7 @@ class Again:
     """How trials are run again. ``device`` is ``cpu`` or ``cuda``; ``threads`` default to those of the records.
 
     ``base`` is the folder that relative paths in data sets start at, which for the first run was the suite's.
-    ``tolerance`` replaces what ``sameness`` allows for each score.
+    ``tolerance`` replaces what ``sameness`` allows for each score. ``plain`` switches every way of going faster off.
     """
 
     cache: Path
@@ -74,6 +74,7 @@ class Again:
     timeout: float | None = None
     memory_limit: int | None = None
     tolerance: float | None = None
+    plain: bool = False
 
 
 def sampled(records: Mapping[str, Record], count: int, seed: int) -> list[str]:
@@ -202,6 +203,7 @@ def _run(
     from dataclasses import fields
 
     from tlbench.execution.bench import make_spec
+    from tlbench.execution.switches import Switches
     from tlbench.execution.work import HostWork
 
     spec = make_spec(
@@ -215,6 +217,7 @@ def _run(
         device=how.device,
         threads=how.threads or 1,
         memory_limit=how.memory_limit,
+        switches=Switches.plain() if how.plain else Switches(),
     )
     takes = {f.name for f in fields(plugins.get("executors", how.executor).cls)}
     params = {k: v for k, v in {"workers": how.workers, "timeout": how.timeout}.items() if k in takes}

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tlbench.api.records import Record, Status
+from tlbench.execution.switches import DIGITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +77,10 @@ def _conditions(ours: Record, theirs: Record) -> Iterator[str]:
     git, its = (_mapping(e.get("git")) for e in (a, b))
     if git.get("commit") != its.get("commit") or git.get("dirty") or its.get("dirty"):
         yield "commit of tlbench"
+    switched, theirs_switched = (_mapping(e.get("switches")) for e in (a, b))
+    for name in DIGITS:
+        if switched.get(name, False) != theirs_switched.get(name, False):
+            yield f"{name} switched on for one of them"
     device, other = (_mapping(e.get("device")) for e in (a, b))
     for name in ("name", "threads"):
         if device.get(name) != other.get(name):

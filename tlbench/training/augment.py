@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tlbench.training.sending import sent
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -36,7 +38,7 @@ def augmentation(name: str, seed: int) -> Callable[[Any, int], Any] | None:
 
 def random_flip(x_BKHW: Tensor, generator: torch.Generator) -> Tensor:
     """Each image mirrored left to right with probability one half."""
-    flip_B = (torch.rand(len(x_BKHW), generator=generator) < 0.5).to(x_BKHW.device)
+    flip_B = sent(torch.rand(len(x_BKHW), generator=generator) < 0.5, x_BKHW.device)
     return torch.where(flip_B[:, None, None, None], x_BKHW.flip(3), x_BKHW)
 
 
@@ -45,8 +47,8 @@ def random_crop(x_BKHW: Tensor, generator: torch.Generator) -> Tensor:
     size_B, _, height, width = x_BKHW.shape
     pad_y, pad_x = max(1, height // 8), max(1, width // 8)
     padded = F.pad(x_BKHW, (pad_x, pad_x, pad_y, pad_y), mode="reflect")
-    top_B = torch.randint(0, 2 * pad_y + 1, (size_B,), generator=generator).to(x_BKHW.device)
-    left_B = torch.randint(0, 2 * pad_x + 1, (size_B,), generator=generator).to(x_BKHW.device)
+    top_B = sent(torch.randint(0, 2 * pad_y + 1, (size_B,), generator=generator), x_BKHW.device)
+    left_B = sent(torch.randint(0, 2 * pad_x + 1, (size_B,), generator=generator), x_BKHW.device)
     rows_BH = top_B[:, None] + torch.arange(height, device=x_BKHW.device)
     columns_BW = left_B[:, None] + torch.arange(width, device=x_BKHW.device)
     batch_B = torch.arange(size_B, device=x_BKHW.device)

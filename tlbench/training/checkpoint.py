@@ -187,5 +187,11 @@ def _restore_optimizer(
     for key, value in {**flat, **scalars}.items():
         parameter, name = key.split(".", 1)
         state.setdefault(int(parameter), {})[name] = value
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for place, values in state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameters[place].shape:
+                # in the parameter's own order in memory, which fused kernels take for granted
+                values[name] = torch.empty_like(parameters[place], dtype=value.dtype, requires_grad=False).copy_(value)
     whole = optimizer.state_dict()
     optimizer.load_state_dict({**whole, "state": state})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,9 @@ from tlbench.data.subsets import validation_rows
 from tlbench.errors import BudgetError, SkipTrial, TrialError, unknown
 from tlbench.models.blocks import features_at
 from tlbench.training.augment import augmentation
+from tlbench.training.compiling import compiled
 from tlbench.training.loop import Phase, play
+from tlbench.training.optim import groups_of, modules_of
 from tlbench.training.streams import Change, EpisodeStream, Stream, first_of
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from tlbench.models.classifier import Classifier
     from tlbench.models.factory import ModelFactory
     from tlbench.training.checkpoint import Checkpoints
+    from tlbench.training.graphs import Graphs
     from tlbench.training.tape import Tape
 
 FEATURE_CHUNK = 256
@@ -35,7 +39,10 @@ FEATURE_CHUNK = 256
 
 
 class FeatureCache:
-    """Features by content: (weights, examples) -> [N, D]. Bounded; the least recently used go first."""
+    """Features by content: (weights, examples) -> [N, D]. Bounded; the least recently used go first.
+
+    ``limit`` is in bytes; with 0 nothing is kept.
+    """
 
     def __init__(self, limit: int = 1 << 29) -> None:
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
@@ -43,6 +50,8 @@ class FeatureCache:
 
     def get(self, key: str, compute: Callable[[], Tensor]) -> Tensor:
         """The features under this key, computed the first time."""
+        if not self._limit:
+            return compute()
         if key not in self._kept:
             self._kept[key] = compute()
             while sum(t.numel() * t.element_size() for t in self._kept.values()) > self._limit and len(self._kept) > 1:
@@ -60,6 +69,8 @@ class _Session:
     stop: Callable[[], bool]
     features: FeatureCache
     judge: Callable[[Predictor, Pool], float] | None
+    graphs: Graphs | None = None
+    compile: bool = False
     phases: int = 0
     reported: dict[str, float] = field(default_factory=dict)
 
@@ -268,17 +279,20 @@ class TrialContext:
         )
         session.phases += 1
         budget.used += steps
-        play(
-            turns,
-            phase,
-            streams={name: self._stream(name) for turn in turns for name in turn.on},
-            recipe=self.recipe,
-            device=self.device,
-            tape=session.tape,
-            checkpoints=session.checkpoints,
-            rng=self.rng,
-            stop=session.stop,
-        )
+        modules = [m for turn in turns for group in groups_of(turn.update) for m in modules_of(group)]
+        with compiled(modules) if session.compile else nullcontext():
+            play(
+                turns,
+                phase,
+                streams={name: self._stream(name) for turn in turns for name in turn.on},
+                recipe=self.recipe,
+                device=self.device,
+                tape=session.tape,
+                checkpoints=session.checkpoints,
+                rng=self.rng,
+                stop=session.stop,
+                graphs=session.graphs,
+            )
 
     def _stream(self, name: str | Episodes) -> Stream | EpisodeStream:
         pool = name if isinstance(name, str) else name.pool
@@ -321,9 +335,11 @@ def open_context(
     stop: Callable[[], bool] = lambda: False,
     features: FeatureCache | None = None,
     extras: Extras | None = None,
+    graphs: Graphs | None = None,
+    compile: bool = False,
 ) -> TrialContext:
     """A context for one trial; ``judge`` gives the run's first metric of a predictor on a pool, for ``ctx.score``."""
-    session = _Session(tape, checkpoints, stop, features or FeatureCache(), judge)
+    session = _Session(tape, checkpoints, stop, features or FeatureCache(), judge, graphs, compile)
     budget = _Budget(recipe.total_steps(_leading(given)))
     return TrialContext(given, num_classes, models, recipe, start, session, extras or Extras(), budget)
 

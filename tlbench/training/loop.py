@@ -8,24 +8,26 @@ stopped for as long as that takes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from tlbench.api.types import Step, Terms, Turn
+from tlbench.api.types import Step, Turn
 from tlbench.training.checkpoint import Checkpoints, Interrupted
-from tlbench.training.optim import groups_of, modules_of, optimizers_of, schedule_of
+from tlbench.training.moves import Move, autocast
+from tlbench.training.optim import groups_of, modules_of, optimizers_of, schedule_of, set_rate
 from tlbench.training.tape import Tape, Window
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     import numpy as np
 
     from tlbench.api.data import Episodes
     from tlbench.api.recipe import Recipe
+    from tlbench.training.graphs import Graphs
     from tlbench.training.streams import EpisodeStream, Stream
 
 
@@ -58,6 +60,7 @@ def play(
     checkpoints: Checkpoints,
     rng: np.random.Generator,
     stop: Callable[[], bool],
+    graphs: Graphs | None = None,
 ) -> None:
     """Run ``phase.steps`` rounds. Raises ``Diverged``, or ``Interrupted`` after saving a checkpoint."""
     modules = [m for t in turns for g in groups_of(t.update) for m in modules_of(g)]
@@ -69,10 +72,17 @@ def play(
     factor = schedule_of(recipe, phase.steps)
     base_rates = [[float(g["lr"]) for g in o.param_groups] for o in optimizers]
     constant = recipe.schedule == "constant" and recipe.warmup == 0
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            set_rate(group, group["lr"], device)
     pools = list(dict.fromkeys(name for t in turns for name in t.on))
-    several = len(turns) > 1
-    parameters = [[p for o in mine for g in optimizers[o].param_groups for p in g["params"]] for mine in stepped]
-    cast = _autocast(device, recipe.precision)
+    cast = autocast(device, recipe.precision)
+    moves: list[Callable[[Sequence[Any], Step], Mapping[str, Tensor]]] = []
+    for turn, numbers in zip(turns, stepped, strict=True):
+        mine = [optimizers[n] for n in numbers]
+        trained = [p for o in mine for g in o.param_groups for p in g["params"]]
+        move = Move(turn, mine, trained, len(turns) == 1, cast, recipe.clip_norm)
+        moves.append(move if graphs is None else graphs.over(move, device))
 
     offset = tape.steps
     if (resumed := checkpoints.resume(phase.index, tape, optimizers, rng)) is not None:
@@ -93,24 +103,14 @@ def play(
             now = factor(index)
             for optimizer, rates in zip(optimizers, base_rates, strict=True):
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                    group["lr"] = rate * now
+                    set_rate(group, rate * now, device)
         batches = {name: streams[name].batch(phase.used + index) for name in pools}
         step = Step(index, phase.steps)
-        for turn, mine, trained in zip(turns, stepped, parameters, strict=True):
+        for turn, take in zip(turns, moves, strict=True):
+            given = [batches[name] for name in turn.on]
             for _ in range(turn.times):
-                with cast():
-                    terms = turn.loss(*[batches[name] for name in turn.on], step)
-                total = _add_up(terms, losses)
-                for parameter in trained:  # what zero_grad() does, without its bookkeeping
-                    parameter.grad = None
-                if several:  # nobody else's weights collect gradient
-                    torch.autograd.backward(total, inputs=trained)
-                else:
-                    total.backward()  # type: ignore[no-untyped-call]
-                if recipe.clip_norm is not None:
-                    nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
-                for o in mine:
-                    optimizers[o].step()
+                for term, value in take(given, step).items():
+                    losses.setdefault(term, []).append(value)
 
         done = index + 1
         at_point = phase.branches_at is None and phase.at(done) in phase.points
@@ -149,26 +149,6 @@ def set_mode(module: nn.Module) -> None:
     module.training = True
     for child in module.children():
         set_mode(child)
-
-
-def _add_up(terms: Terms, losses: dict[str, list[Tensor]]) -> Tensor:
-    """The sum of the terms; each is kept, detached, for the end of the window."""
-    if isinstance(terms, Mapping):
-        total: Tensor | None = None
-        for name, term in terms.items():
-            losses.setdefault(name, []).append(term.detach())
-            total = term if total is None else total + term
-        if total is None:
-            raise ValueError("the loss function returned no terms")
-        return total
-    losses.setdefault("loss", []).append(terms.detach())
-    return terms
-
-
-def _autocast(device: torch.device, precision: str) -> Callable[[], Any]:
-    if precision == "float32":
-        return nullcontext
-    return lambda: torch.autocast(device.type, torch.bfloat16)
 
 
 def _now(device: torch.device) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -78,6 +79,19 @@ def _optimizer(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Opti
     if recipe.optimizer == "adam":
         return torch.optim.Adam(groups, lr=recipe.lr, fused=fused)
     return torch.optim.AdamW(groups, lr=recipe.lr, fused=fused)
+
+
+def set_rate(group: dict[str, Any], rate: float, device: torch.device) -> None:
+    """Give a group a learning rate: a number, or into its tensor.
+
+    On a GPU in float32, which is what a tensor holds, so that both give the same bits.
+    """
+    if device.type == "cuda":
+        rate = float(np.float32(rate))
+    if isinstance(group["lr"], torch.Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
 
 
 def schedule_of(recipe: Recipe, total: int) -> Callable[[int], float]:

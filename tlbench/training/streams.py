@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tlbench.api.types import Batch, EpisodeBatch
 from tlbench.errors import TrialError
+from tlbench.training.sending import sent
 
 if TYPE_CHECKING:
     from tlbench.api.data import Episodes
@@ -58,7 +59,7 @@ class Stream:
         epoch, k = divmod(step, self._per_epoch)
         if epoch != self._epoch:
             order = np.random.default_rng([self._seed, epoch]).permutation(self._size)
-            self._epoch, self._order = epoch, torch.from_numpy(order).to(self._device)
+            self._epoch, self._order = epoch, sent(torch.from_numpy(order), self._device)
         return self._order[k * self.batch_size : (k + 1) * self.batch_size]
 
     def batch(self, step: int) -> Batch:
@@ -117,7 +118,7 @@ class EpisodeStream:
         )
 
     def _part(self, rows_EN: np.ndarray[Any, Any], each: int, step: int) -> Batch:
-        rows = torch.from_numpy(rows_EN).to(self._device)
+        rows = sent(torch.from_numpy(rows_EN), self._device)
         x = self._scale(taken(self._x, rows.reshape(-1)))
         if self._augment is not None:
             x = self._augment(x, step)

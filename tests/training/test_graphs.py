@@ -1,0 +1,365 @@
+"""Steps that are captured and replayed: the same bits as plain steps, and never where a step differs from the last."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tlbench.api.data import Episodes, Pool
+from tlbench.api.types import Step, Turn
+from tlbench.builtin.small_backbones import MLP, SmallCNN
+from tlbench.functional import supervised
+from tlbench.training.checkpoint import Interrupted
+from tlbench.training.graphs import OBSERVED, Graphs
+from tlbench.training.observe import Observer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tlbench.training.context import TrialContext
+
+STEPS = 30
+
+
+def _beside(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+TapeCapture = _beside("tape_replay").TapeCapture
+
+
+def images() -> dict[str, Pool]:
+    rng = np.random.default_rng(0)
+    return {n: Pool(rng.integers(0, 256, (k, 3, 8, 8)).astype(np.uint8), np.arange(k) % 3, 3)
+            for n, k in {"target": 50, "source": 70}.items()}  # fmt: skip
+
+
+def one(ctx: TrialContext) -> nn.Module:
+    model = ctx.classifier()
+    ctx.train(supervised(model), update=model)
+    return model
+
+
+def two_turns(ctx: TrialContext) -> nn.Module:
+    model = ctx.classifier()
+
+    def apart(source: Any, target: Any, step: Any) -> Any:
+        pull = (model.backbone(source.x).mean(0) - model.backbone(target.x).mean(0)).square().sum()
+        return {"task": F.cross_entropy(model(source.x), source.y), "apart": 0.1 * pull}
+
+    ctx.take_turns(
+        Turn(apart, model.backbone, ("source", "target")), Turn(supervised(model), model.head, ("target",), times=2)
+    )
+    return model
+
+
+def outcome(make_context: Any, train: Callable[[TrialContext], Any], graphs: Graphs | None, **more: Any) -> Any:
+    ctx = make_context(steps=STEPS, **more)
+    ctx.session.graphs = graphs
+    model = train(ctx)
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    return state, ctx.session.tape.losses, [s.load() for s in ctx.session.tape.snapshots]
+
+
+def same(a: Any, b: Any) -> bool:
+    def equal(x: dict[str, Any], y: dict[str, Any]) -> bool:
+        return x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x)
+
+    return equal(a[0], b[0]) and a[1] == b[1] and all(equal(x, y) for x, y in zip(a[2], b[2], strict=True))
+
+
+def taped(said: list[str]) -> Graphs:
+    return Graphs(TapeCapture, said.append)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+@pytest.mark.parametrize(("train", "moves"), [(one, 1), (two_turns, 3)])
+def test_replayed_steps_give_the_bits_of_plain_ones(
+    make_context: Any, train: Any, moves: int, schedule: str, optimizer: str
+) -> None:
+    more = {"pools": images(), "backbone": SmallCNN(size=8, width=4, depth=2), "optimizer": optimizer,
+            "schedule": schedule, "lr": 2.0**-9, "clip_norm": 1.0, "augmentation": "crop-flip"}  # fmt: skip
+    said: list[str] = []
+    graphs = taped(said)
+    # a tensor holds a rate as float32, so the plain side's rates are rounded likewise; on a GPU the loop does it itself
+    plain = outcome(make_context, rounded(train), None, **more)
+    replayed = outcome(make_context, train, graphs, **more)
+    assert said == []
+    assert graphs.replayed == moves * STEPS - OBSERVED * (1 if train is one else 2)
+    assert same(plain, replayed)
+
+
+def rounded(train: Callable[[TrialContext], Any]) -> Callable[[TrialContext], Any]:
+    """The training with learning rates in float32, by torch's own means: rates in tensors, and every step plain."""
+
+    def run(ctx: TrialContext) -> Any:
+        def never(device: torch.device) -> Any:
+            return None
+
+        graphs = Graphs(never, lambda text: None)
+        over = graphs.over
+
+        def plain(move: Any, device: torch.device) -> Any:
+            over(move, device)
+            return move
+
+        graphs.over = plain  # type: ignore[method-assign, assignment]
+        ctx.session.graphs = graphs
+        return train(ctx)
+
+    return run
+
+
+def test_episodes_are_replayed_too(make_context: Any) -> None:
+    def train(ctx: TrialContext) -> nn.Module:
+        net = ctx.backbone()
+
+        def loss(batch: Any, step: Any) -> Any:
+            means = net(batch.support.x.flatten(0, 1)).view(2, 3, 2, -1).mean(2)
+            scores = -torch.cdist(net(batch.query.x.flatten(0, 1)).view(2, 6, -1), means)
+            return F.cross_entropy(scores.flatten(0, 1), batch.query.y.flatten())
+
+        ctx.train(loss, update=net, on=(Episodes("target", ways=3, shots=2, queries=2, count=2),))
+        return net
+
+    said: list[str] = []
+    graphs = taped(said)
+    found = outcome(make_context, train, graphs), outcome(make_context, rounded(train), None)
+    assert (said, graphs.replayed) == ([], STEPS - OBSERVED)
+    assert same(*found)
+
+
+def test_a_trial_that_goes_on_from_a_checkpoint_is_replayed_to_the_same_bits(make_context: Any, tmp_path: Path) -> None:
+    def stopping(after: int) -> Callable[[], bool]:
+        asked = iter(range(10_000))
+        return lambda: next(asked) >= after
+
+    whole = outcome(make_context, one, taped([]))
+    with pytest.raises(Interrupted):
+        outcome(make_context, one, taped([]), folder=tmp_path, stop=stopping(14))
+    said: list[str] = []
+    graphs = taped(said)
+    assert same(outcome(make_context, one, graphs, folder=tmp_path), whole)
+    assert said == []
+    assert 0 < graphs.replayed < STEPS - OBSERVED
+
+
+class Unwatched(Step):
+    """A step that says that nobody read it."""
+
+    was_read = False
+
+
+# ---- what cannot be captured ---------------------------------------------------------------------
+
+Loss = "Callable[[nn.Module], Callable[[Any, Any], Any]]"
+
+
+def by_progress(model: nn.Module) -> Any:
+    return lambda b, s: (1 - 0.5 * s.progress) * F.cross_entropy(model(b.x), b.y)
+
+
+def by_value(model: nn.Module) -> Any:
+    def loss(b: Any, s: Any) -> Any:
+        found = F.cross_entropy(model(b.x), b.y)
+        return found if found.item() > 0.5 else 2 * found
+
+    return loss
+
+
+def by_mask(model: nn.Module) -> Any:
+    return lambda b, s: F.cross_entropy(model(b.x)[b.y > 0], b.y[b.y > 0])
+
+
+def by_chance(model: nn.Module) -> Any:
+    return lambda b, s: F.cross_entropy(F.dropout(model(b.x), 0.1), b.y)
+
+
+def by_count(model: nn.Module) -> Any:
+    count = 0
+
+    def loss(b: Any, s: Any) -> Any:
+        nonlocal count
+        count += 1
+        return F.cross_entropy(model(b.x), b.y) * (2.0 if count > 20 else 1.0)
+
+    return loss
+
+
+def by_history(model: nn.Module) -> Any:
+    before: list[Any] = []
+
+    def loss(b: Any, s: Any) -> Any:
+        scores = model(b.x)
+        before.append(scores.detach())
+        return F.cross_entropy(scores, b.y) + 0.01 * (scores - before[-2:][0]).square().mean()
+
+    return loss
+
+
+def by_bank(model: nn.Module) -> Any:
+    bank = {"mean": torch.zeros(3)}
+
+    def loss(b: Any, s: Any) -> Any:
+        scores = model(b.x)
+        bank["mean"] = 0.9 * bank["mean"] + 0.1 * scores.detach().mean(0)
+        return F.cross_entropy(scores - bank["mean"], b.y)
+
+    return loss
+
+
+def by_generator(model: nn.Module) -> Any:
+    rng = np.random.default_rng(0)
+
+    def loss(b: Any, s: Any) -> Any:
+        return F.cross_entropy(model(b.x), b.y) * float(rng.choice([1.0, 1.0, 1.0]))
+
+    return loss
+
+
+def by_host_number(model: nn.Module) -> Any:
+    return lambda b, s: F.cross_entropy(model(b.x), b.y) * torch.tensor(0.5)
+
+
+def by_iterator(model: nn.Module) -> Any:
+    rates = iter([1.0] * 25 + [2.0] * 100)
+    return lambda b, s: F.cross_entropy(model(b.x), b.y) * next(rates)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (by_progress, "it depends on where the training stands"),
+        (by_value, "it reads a value on the host (aten::_local_scalar_dense)"),
+        (by_mask, "what it does follows from values (aten::"),
+        (by_chance, "it draws random numbers (aten::"),
+        (by_count, "it keeps something from step to step (loss:count)"),
+        (by_history, "it keeps something from step to step (len(loss:before))"),
+        (by_bank, "it does something else from step to step (aten::mul.Tensor)"),
+        (by_generator, "it keeps something from step to step (loss:rng)"),
+        (by_host_number, "it makes a tensor of numbers of the host"),
+        (by_iterator, "it holds an iterator (loss:rates)"),
+    ],
+    ids=lambda v: getattr(v, "__name__", ""),
+)
+def test_what_cannot_be_replayed_runs_plainly_and_the_reason_is_said_once(
+    make_context: Any, make: Any, reason: str
+) -> None:
+    def train(ctx: TrialContext) -> nn.Module:
+        model = ctx.classifier()
+        ctx.train(make(model), update=model, steps=15)
+        ctx.train(make(model), update=model)
+        return model
+
+    said: list[str] = []
+    graphs = taped(said)
+    found = outcome(make_context, train, graphs)
+    assert graphs.replayed == 0
+    assert len(said) == 1
+    assert f"not as a CUDA graph: {reason}" in said[0]
+    assert same(found, outcome(make_context, rounded(train), None))
+
+
+def test_a_replay_would_have_gone_wrong_where_it_was_refused(
+    make_context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the refusals are needed: with the check switched off, numbers of the host are baked in."""
+
+    def train(ctx: TrialContext) -> nn.Module:
+        model = ctx.classifier()
+        ctx.train(by_progress(model), update=model)
+        return model
+
+    monkeypatch.setattr("tlbench.training.graphs.WatchedStep", Unwatched)
+    monkeypatch.setattr("tlbench.training.graphs.why_not_steady", lambda *_: "")
+    graphs = taped([])
+    found = outcome(make_context, train, graphs)
+    assert graphs.replayed == STEPS - OBSERVED
+    assert not same(found, outcome(make_context, rounded(train), None))
+
+
+def test_a_capture_that_fails_leaves_the_plain_steps_and_their_bits(make_context: Any) -> None:
+    class Broken(TapeCapture):  # type: ignore[misc, valid-type]
+        def __call__(self, work: Any) -> Any:
+            raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
+
+    said: list[str] = []
+    found = outcome(make_context, one, Graphs(Broken, said.append))
+    assert said == [
+        "steps run one by one and not as a CUDA graph: torch could not capture it: RuntimeError: "
+        "CUDA error: operation not permitted when stream is capturing"
+    ]
+    assert same(found, outcome(make_context, rounded(one), None))
+
+
+def test_a_short_training_is_not_captured(make_context: Any) -> None:
+    def train(ctx: TrialContext) -> nn.Module:
+        model = ctx.classifier()
+        ctx.train(supervised(model), update=model, steps=OBSERVED - 1)
+        return model
+
+    said: list[str] = []
+    graphs = taped(said)
+    outcome(make_context, train, graphs)
+    assert (said, graphs.replayed) == ([], 0)
+
+
+def test_attention_that_drops_nothing_is_not_held_to_draw() -> None:
+    x = torch.rand(1, 2, 4, 8)
+    for rate, refused in ((0.0, False), (0.5, True)):
+        with Observer(torch.device("cpu")) as seen:
+            torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(x, x, x, rate) if not refused else F.dropout(x)
+        assert bool(seen.refusal) is refused
+
+
+def test_a_tensor_of_another_device_is_refused() -> None:
+    with Observer(torch.device("cuda")) as seen:
+        torch.ones(2) + 1
+    assert seen.refusal == "it uses a tensor on the cpu (aten::add.Tensor)"
+
+
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="torch sees no GPU; a CUDA graph can be captured on one alone"
+)
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("train", [one, two_turns])
+def test_on_a_gpu_a_cuda_graph_gives_the_bits_of_plain_steps(make_context: Any, train: Any, optimizer: str) -> None:
+    more = {"pools": images(), "backbone": SmallCNN(size=8, width=4, depth=2), "optimizer": optimizer,
+            "clip_norm": 1.0, "augmentation": "crop-flip", "device": "cuda"}  # fmt: skip
+    torch.backends.cudnn.deterministic = True
+    said: list[str] = []
+    graphs = Graphs(say=said.append)
+    found = outcome(make_context, train, graphs, **more)
+    assert said == []
+    assert graphs.replayed > STEPS // 2
+    assert same(found, outcome(make_context, train, None, **more))
+
+
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="torch sees no GPU; a CUDA graph can be captured on one alone"
+)
+def test_on_a_gpu_what_cannot_be_captured_runs_plainly(make_context: Any) -> None:
+    def train(ctx: TrialContext) -> nn.Module:
+        model = ctx.classifier()
+        ctx.train(by_value(model), update=model)
+        return model
+
+    said: list[str] = []
+    found = outcome(make_context, train, Graphs(say=said.append), backbone=MLP(hidden=(8, 5)), device="cuda")
+    assert len(said) == 1
+    assert same(found, outcome(make_context, train, None, backbone=MLP(hidden=(8, 5)), device="cuda"))

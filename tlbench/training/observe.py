@@ -1,0 +1,128 @@
+"""Observing: what a step of training does, op by op, to tell whether it can be done again without running its Python.
+
+A replay does the same ops with the same numbers on the same memory. So a step can be replayed where it does the same
+each time but for what stands in its inputs: no value is read on the host, no shape follows from values, nothing is
+drawn, nothing comes from the host, and ops, numbers and outside tensors are those of the step before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tlbench.api.types import Step
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_BY_INDEX = ("aten::index.Tensor", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_")
+"""Ops whose shapes or work follow from values only where an index is a mask."""
+
+
+class WatchedStep(Step):
+    """A step that takes note of being read: where training stands is a number of the host, and changes."""
+
+    __slots__ = ("was_read",)
+    was_read: bool
+
+    def __init__(self, index: int, total: int) -> None:
+        super().__init__(index, total)
+        object.__setattr__(self, "was_read", False)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("index", "progress"):
+            object.__setattr__(self, "was_read", True)
+        return object.__getattribute__(self, name)
+
+
+class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Takes down each op inside, with its numbers and which tensors it is given.
+
+    ``ops`` are equal for two steps that do the same. A tensor made inside counts by the order of the making, one from
+    outside by its place in memory. ``refusal`` is the first reason why what was done cannot be replayed, or empty.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.ops: list[Any] = []
+        self.refusal = ""
+        self._device = device
+        self._made: dict[int, int] = {}
+        self._count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = func.name()
+        if name.startswith("profiler::"):
+            return func(*args, **kwargs)
+        self.refusal = self.refusal or _why_not(func, name, args, kwargs, self._device)
+        self.ops.append((name, self._said(args), self._said(kwargs)))
+        given = {_place(t) for t in _tensors((args, kwargs))}
+        found = func(*args, **kwargs)
+        for tensor in _tensors(found):
+            if _place(tensor) not in given:
+                self._count += 1  # memory is used again within a step: a place alone says nothing
+                self._made[_place(tensor)] = self._count
+        return found
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, value, trace)  # type: ignore[no-untyped-call]
+        self._made.clear()
+
+    def _said(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            place = _place(value)
+            whose = ("made", self._made[place]) if place in self._made else ("outside", place)
+            return (*whose, tuple(value.shape), value.stride(), value.storage_offset(), value.dtype)
+        if isinstance(value, Mapping):
+            return tuple((name, self._said(part)) for name, part in value.items())
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return tuple(self._said(part) for part in value)
+        return repr(value)
+
+
+def _place(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [t for part in value for t in _tensors(part)]
+    return []
+
+
+def _why_not(func: Any, name: str, args: Any, kwargs: Mapping[str, Any], device: torch.device) -> str:
+    """Why this op keeps a step from being replayed; empty where it does not."""
+    tags = set(func.tags)
+    if torch.Tag.data_dependent_output in tags:
+        return f"it reads a value on the host ({name})"
+    masked = any(t.dtype in (torch.bool, torch.uint8) for t in _tensors(args[1])) if name in _BY_INDEX else True
+    if masked and (torch.Tag.dynamic_output_shape in tags or name in _BY_INDEX):
+        return f"what it does follows from values ({name})"
+    if torch.Tag.nondeterministic_seeded in tags and _draws(func, args, kwargs):
+        return f"it draws random numbers ({name})"
+    if name == "aten::lift_fresh":
+        return "it makes a tensor of numbers of the host"
+    away = next((t for t in _tensors((args, kwargs)) if t.device.type != device.type), None)
+    if away is not None:
+        return f"it uses a tensor on the {away.device.type} ({name})"
+    return ""
+
+
+def _draws(func: Any, args: Any, kwargs: Mapping[str, Any]) -> bool:
+    """Attention is marked as drawing also where it drops nothing."""
+    names = [a.name for a in func._schema.arguments]
+    if "dropout_p" not in names:
+        return True
+    place = names.index("dropout_p")
+    return bool(args[place] if place < len(args) else kwargs.get("dropout_p", 0.0))
