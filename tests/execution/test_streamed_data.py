@@ -87,7 +87,7 @@ def test_a_matrix_has_the_same_records_whatever_the_limit(tmp_path: Path, task: 
 def test_data_that_fit_twice_are_arrays_as_ever(tmp_path: Path) -> None:
     _, bench, trial = records(tmp_path / "run", "fine-tuning", "[fine-tune]", 2 * 1797 * 64)
     assert not isinstance(bench.domain(trial.target, None).splits["train"].x, Rows)
-    bench.cache.memory_limit = 2 * 1797 * 64 - 1
+    bench.cache.memory_limit = 2 * 1797 * 64 - 2
     assert isinstance(bench.domain(trial.target, None).splits["train"].x, Rows)
 
 

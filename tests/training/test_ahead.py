@@ -43,7 +43,11 @@ def mapped(tmp_path: Path) -> Array:
 
 @pytest.mark.parametrize("device", ["cpu", CUDA])
 @pytest.mark.parametrize("size", [300, 70, 5])
-def test_a_stream_from_the_disk_gives_the_batches_of_one_in_memory(mapped: Array, device: str, size: int) -> None:
+@pytest.mark.parametrize("batches", [1, 3, 1000])
+def test_a_stream_from_the_disk_gives_the_batches_of_one_in_memory(
+    mapped: Array, device: str, size: int, batches: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tlbench.training.ahead.BLOCK", batches * 32 * X[0].nbytes)
     place, rows = torch.device(device), np.random.default_rng(2).permutation(300)[:size]
     y = torch.from_numpy(Y[rows]).to(place)
 
@@ -80,24 +84,33 @@ def test_episodes_from_the_disk_are_those_of_a_pool_in_memory(mapped: Array, dev
             assert torch.equal(a.y, b.y)
 
 
-def test_the_next_batch_is_read_by_a_thread_while_nobody_asks(mapped: Array) -> None:
+@pytest.mark.parametrize("block", [1, 2 * 4 * X[0].nbytes])
+def test_the_next_batch_is_read_by_a_thread_while_nobody_asks(
+    mapped: Array, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tlbench.training.ahead.BLOCK", block)
     asked: dict[int, str] = {}
     done = threading.Event()
 
     def rows_of(step: int) -> Array:
         asked[step] = threading.current_thread().name
-        if step == 1:
+        if step == 2:
             done.set()
         return np.arange(4 * step, 4 * step + 4)
 
     ahead = Ahead(Rows(mapped, 0), rows_of, CPU)
-    assert np.array_equal(ahead(0).numpy(), X[:4])
+    for step in range(2):
+        assert np.array_equal(ahead(step).numpy(), X[4 * step : 4 * step + 4])
     assert done.wait(10)
-    assert np.array_equal(ahead(1).numpy(), X[4:8])
+    assert np.array_equal(ahead(2).numpy(), X[8:12])
     assert all(name.startswith("tlbench-ahead") for name in asked.values())
 
 
-def test_a_batch_from_the_disk_may_be_changed_in_its_place(mapped: Array) -> None:
+@pytest.mark.parametrize("block", [1, 1 << 20])
+def test_a_batch_from_the_disk_may_be_changed_in_its_place(
+    mapped: Array, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tlbench.training.ahead.BLOCK", block)
     stream = Stream(Rows(mapped, 0), None, batch_size=300, seed=0, scale=lambda x: x, device=CPU)
     before = stream.batch(0).x.clone()
     stream.batch(0).x.zero_()
@@ -105,7 +118,10 @@ def test_a_batch_from_the_disk_may_be_changed_in_its_place(mapped: Array) -> Non
     assert np.array_equal(mapped, X)
 
 
-def test_what_goes_wrong_in_the_thread_is_raised_where_the_batch_is_asked_for(mapped: Array) -> None:
+def test_what_goes_wrong_in_the_thread_is_raised_where_the_batch_is_asked_for(
+    mapped: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tlbench.training.ahead.BLOCK", 1)
     ahead = Ahead(Rows(mapped, 0), lambda step: np.array([299 + step]), CPU)
     assert np.array_equal(ahead(0).numpy(), X[299:])
     with pytest.raises(IndexError):

@@ -18,6 +18,8 @@ PIECE = 1 << 24
 """Bytes that are read at a time."""
 AT_ONCE = 32
 """Rows that are read before their pages are given back: the system may map 2 MiB around each."""
+LITTLE = AT_ONCE << 21
+"""Bytes of a file whose pages may all be mapped: no more than those rows would take."""
 MOST_CORES = 32
 """Threads that prepare examples, at most."""
 
@@ -81,10 +83,12 @@ class Rows:
         began = time.perf_counter()
         if self._is_slow:
             _announce(self._array, rows)
-        for begin in range(0, len(rows), AT_ONCE):
-            part = slice(begin, begin + AT_ONCE)
+        step = max(1, len(rows)) if self._array.nbytes <= LITTLE else AT_ONCE
+        for begin in range(0, len(rows), step):
+            part = slice(begin, begin + step)
             np.take(self._array, rows[part], axis=0, out=out[part], mode="clip")  # "raise" would copy through a buffer
-            release(self._array)
+            if step == AT_ONCE:
+                release(self._array)
         self._is_slow = time.perf_counter() - began > 20e-6 * len(rows) + out.nbytes / 5e8  # the disk, not memory
         return out
 

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from tlbench.evaluation.judging import Predictions
 
 
+MUCH = 1 << 26
+"""Bytes of examples that are not copied without need."""
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A domain of which only the description is kept; its arrays are read back when they are wanted."""
@@ -94,13 +98,13 @@ class Bench:
     def domain(self, choice: Choice, transform: InputTransform | None) -> Domain:
         """The domain as a backbone with this transform sees it; arrays are memory-mapped and read-only.
 
-        Examples that take more than half of the memory that they may are ``Rows``: nothing copies them by the way.
+        Examples that take much memory, or over half of what they may, are ``Rows``: nothing copies them by the way.
         """
         loaded = self.describe(choice)
         arrays = self._keep(None, loaded.content, transform if loaded.domain.kind == "image" else None, choice)
         examples = {name: x for name, x in arrays.items() if name.endswith("/x")}
         room = self._room()
-        if 2 * sum(x.nbytes for x in examples.values()) > room:
+        if sum(x.nbytes for x in examples.values()) > min(MUCH, room // 2):
             rows: Any = {name: Rows(x, room) for name, x in examples.items()}
             arrays = {**arrays, **rows}
         return replace(loaded.domain, splits=_splits(arrays))
