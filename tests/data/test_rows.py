@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -157,6 +158,17 @@ def test_where_no_file_can_be_made_memory_serves_within_the_limit(tmp_path: Path
         little.arrays("key", lambda: {"x": filled(little)})
     with pytest.raises(DataError, match="numbers needs"):  # outside of a build there is no file to fill
         DataCache(tmp_path / "other", None, tmp_path, 399).empty((400,), np.uint8, "numbers")
+
+
+def test_a_full_disk_is_said_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    cache = DataCache(tmp_path / "cache", None, tmp_path, 400)
+    assert np.array_equal(cache.arrays("key", lambda: {"x": filled(cache)})["x"].ravel(), np.arange(400) % 251)
+    assert "No space left on device" in cache.warnings[0]
+    assert [p.name for p in (tmp_path / "cache" / "arrays").iterdir() if p.name.startswith(".")] == []
 
 
 def test_an_entry_made_of_anothers_files_shares_them_and_counts_them_once(tmp_path: Path) -> None:

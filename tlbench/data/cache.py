@@ -64,8 +64,7 @@ class DataCache:
                 try:
                     return write(entry, key, built, begun)
                 except OSError as error:
-                    self._warn(f"the data cache {self.folder} cannot be written ({error.strerror or error}); "
-                               "data stays in memory and is decoded again next time")  # fmt: skip
+                    self._stays(error)
         for array in built.values():
             array.flags.writeable = False
         return built
@@ -78,7 +77,7 @@ class DataCache:
         """
         num_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         if num_bytes and self._begun is not None:
-            with contextlib.suppress(OSError):  # a folder that cannot be written, or a disk that is full
+            try:
                 (self.folder / "arrays").mkdir(parents=True, exist_ok=True)
                 folder = Path(tempfile.mkdtemp(prefix=".new-", dir=self.folder / "arrays"))
                 self._begun.append(folder)
@@ -86,6 +85,8 @@ class DataCache:
                 with (folder / "0.npy").open("r+b") as file:
                     os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)  # else a write could kill us
                 return array
+            except (OSError, AttributeError) as error:  # also a disk that is full, and a system that reserves no room
+                self._stays(error)
         self.require_memory(num_bytes, what)
         return np.empty(shape, dtype)
 
@@ -114,7 +115,12 @@ class DataCache:
                 "Cap its examples (max_train, max_test), ask for smaller images (image_size), or raise the limit."
             )
 
-    def _warn(self, text: str) -> None:
+    def _stays(self, error: OSError | AttributeError) -> None:
+        reason = getattr(error, "strerror", None) or error
+        text = (
+            f"the data cache {self.folder} cannot be written ({reason}); "
+            "data stays in memory and is decoded again next time"
+        )
         if text not in self.warnings:
             self.warnings.append(text)
 
