@@ -86,7 +86,7 @@ def main() -> None:
 {note}{avx}Microseconds for an image of 32² ({"wall time on the GPU" if ON_GPU else "processor time"}), {EXAMPLES}
 images at once, channels last, autocast: median (smallest to largest) of {PAIRS} neighbouring runs, A B B A, after two
 pairs of warm-up. The last column is the smallest cosine between the features of one image in both. `ctx.features`
-itself stays in float32 whatever the recipe's precision.""",
+does this where the recipe's precision is bfloat16.""",
         ("backbone", "float32", "bfloat16", "ratio", "gate", "cosine"),
         rows,
     )

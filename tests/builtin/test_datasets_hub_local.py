@@ -329,7 +329,10 @@ def test_a_corrupt_parquet_file_is_an_error_of_the_data(small: Path, tmp_path: P
         load(small, tmp_path)
 
 
-def test_too_little_memory_is_said_before_decoding(small: Path, tmp_path: Path) -> None:
+def test_too_little_memory_is_said_before_decoding_where_the_disk_cannot_be_written(
+    small: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
     cache = DataCache(tmp_path / "cache", small, tmp_path, memory_limit=500)
     with pytest.raises(DataError, match=r"me/small, split 'train' \(60 images\) needs"):
         Hub("me/small", label_column="label").load(cache)

@@ -115,7 +115,12 @@ def test_folders_of_another_shape_say_what_is_expected(tmp_path: Path) -> None:
         load(tmp_path, "nowhere")
 
 
-def test_too_little_memory_is_said(pets: Path) -> None:
+def test_images_that_do_not_fit_the_memory_are_decoded_to_the_disk(pets: Path) -> None:
+    assert values(load(pets, limit=10), "train") == values(load(pets), "train")
+
+
+def test_too_little_memory_is_said_where_the_disk_cannot_be_written(pets: Path) -> None:
+    (pets / "cache").write_text("a file where the folder should be")
     with pytest.raises(DataError, match="needs"):
         load(pets, limit=10)
 

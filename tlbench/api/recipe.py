@@ -7,6 +7,18 @@ from typing import Literal
 
 SelectionRule = Literal["last", "source-val", "target-val", "oracle"]
 
+Augmentation = Literal[
+    "none",
+    "flip",
+    "crop",
+    "crop-flip",
+    "crop-flip-colour",
+    "resized-crop",
+    "resized-crop-flip",
+    "resized-crop-flip-colour",
+    "resized-crop-flip-colour-grey",
+]
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -14,7 +26,10 @@ class Recipe:
 
     ``steps`` or ``epochs``, not both (default: 500 steps); an epoch counts the first pool of a training.
     ``warmup``          share of the steps over which the learning rate rises from 0
-    ``augmentation``    on the training batches of image pools only
+    ``augmentation``    on the training batches of image pools only: ``flip`` left to right; ``crop`` after padding;
+                        ``resized-crop``, a window of 8 to 100 % of the area; ``colour``: brightness, contrast and
+                        saturation up to 40 % more or less; ``grey``: one image in five
+    ``precision``       of training, frozen features and scoring
     ``selection``       ``last``; the best point on validation examples of the source or the target (taken
                         from the label budget); or ``oracle``, the best point on the test set, marked as such
     ``curve_points``    evaluations after the one before the first step, evenly spaced
@@ -33,7 +48,7 @@ class Recipe:
     warmup: float = 0.0
     clip_norm: float | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
-    augmentation: Literal["none", "flip", "crop", "crop-flip"] = "none"
+    augmentation: Augmentation = "none"
     selection: SelectionRule = "last"
     curve_points: int = 20
     curve_examples: int = 500

@@ -328,6 +328,9 @@ class Cache(Protocol):
     def arrays(self, key: str, build: Callable[[], Mapping[str, Array]]) -> Mapping[str, Array]:
         """``build()`` the first time, then the same arrays from disk. ``key`` must hash the content."""
 
+    def empty(self, shape: tuple[int, ...], dtype: Any, what: str) -> Array:
+        """An array for ``build`` to fill and return: a mapped file where that can be, so that it takes no memory."""
+
     def require_memory(self, num_bytes: int, what: str) -> None:
         """Raise a clear error where so many bytes would not fit the memory limit."""
 

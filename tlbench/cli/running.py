@@ -65,7 +65,8 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
         "--threads", type=int, default=1, help="CPU threads of each trial (default: 1; changes last digits)"
     )
     parser.add_argument("--timeout", type=float, help="seconds for each trial (default: the suite's)")
-    parser.add_argument("--memory-limit", type=float, metavar="GIB", help="most memory that a data set may take")
+    words = "most memory that a data set's examples may take; larger ones are read batch by batch from the disk"
+    parser.add_argument("--memory-limit", type=float, metavar="GIB", help=words)
     parser.add_argument(
         "--save-predictions", action="store_true", help="store each trial's test scores, for metrics to be added later"
     )

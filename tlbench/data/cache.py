@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,15 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tlbench.data.disk import alone, read, write
+from tlbench.data.rows import pieces
 from tlbench.errors import DataError
 
 if TYPE_CHECKING:
     from tlbench.api.data import Array, Domain
-
-FORMAT = 1
-MANIFEST = "manifest.json"
-CHUNK = 1 << 24
-"""Bytes that are hashed at a time."""
 
 
 @dataclass
@@ -35,7 +30,8 @@ class DataCache:
     ``folder``        where entries are kept; where it cannot be written, arrays stay in memory
     ``data_root``     a folder whose ``owner/name`` folders stand in for the hub
     ``base``          the folder that relative paths in a suite are relative to
-    ``memory_limit``  bytes that one data set may take; ``None``: 80 % of what is free when it is asked for
+    ``memory_limit``  bytes that the examples of one data set may take in memory; larger ones stay on the disk and are
+                      read batch by batch. ``None``: 80 % of what is free when it is asked for
     ``warnings``      what went wrong without stopping anything, one text each
     ``keep``          ``False``: nothing is read from the folder or written to it; arrays are built at each call
     """
@@ -46,6 +42,8 @@ class DataCache:
     memory_limit: int | None = None
     warnings: list[str] = field(default_factory=list)
     keep: bool = True
+    _begun: list[Path] | None = field(default=None, repr=False)
+    """Folders with files that ``build`` fills, while it does."""
 
     def arrays(self, key: str, build: Callable[[], Mapping[str, Array]]) -> Mapping[str, Array]:
         """``build()`` the first time, then the same arrays from disk; always read-only.
@@ -56,26 +54,62 @@ class DataCache:
         built anew. What cannot be written stays in memory and is stated in ``warnings``.
         """
         if not self.keep:
-            return _read_only({name: np.ascontiguousarray(array) for name, array in build().items()})
+            return _read_only({name: _contiguous(array) for name, array in build().items()})
         entry = self.folder / "arrays" / hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
-        if (found := _read(entry, key)) is not None:
+        if (found := read(entry, key)) is not None:
             with contextlib.suppress(OSError):  # a cache that is only read
                 os.utime(entry)  # when it was last used, for whoever makes room
             return found
-        with _alone(entry.with_suffix(".lock")):
-            if (found := _read(entry, key)) is not None:
+        with alone(entry.with_suffix(".lock")):
+            if (found := read(entry, key)) is not None:
                 return found
-            built = {name: np.ascontiguousarray(array) for name, array in build().items()}
-            try:
-                return _write(entry, key, built)
-            except OSError as error:
-                self._warn(f"the data cache {self.folder} cannot be written ({error.strerror or error}); "
-                           "data stays in memory and is decoded again next time")  # fmt: skip
+            with self._filled() as begun:
+                built = {name: _contiguous(array) for name, array in build().items()}
+                try:
+                    return write(entry, key, built, begun)
+                except OSError as error:
+                    self._stays(error)
         return _read_only(built)
+
+    def empty(self, shape: tuple[int, ...], dtype: Any, what: str) -> Array:
+        """An array for ``build`` to fill and return: within ``arrays`` a mapped file, where there is room on the disk.
+
+        Else it is in memory, and ``DataError`` is raised where the limit does not allow that. Whoever fills a large one
+        calls ``tlbench.data.rows.release`` now and then, so that it does not count as memory.
+        """
+        num_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        if num_bytes and self._begun is not None:
+            try:
+                (self.folder / "arrays").mkdir(parents=True, exist_ok=True)
+                folder = Path(tempfile.mkdtemp(prefix=".new-", dir=self.folder / "arrays"))
+                self._begun.append(folder)
+                array: Array = np.lib.format.open_memmap(folder / "0.npy", mode="w+", dtype=dtype, shape=shape)
+                with (folder / "0.npy").open("r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)  # else a write could kill us
+                return array
+            except (OSError, AttributeError) as error:  # also a disk that is full, and a system that reserves no room
+                self._stays(error)
+        self.require_memory(num_bytes, what)
+        return np.empty(shape, dtype)
+
+    @contextlib.contextmanager
+    def _filled(self) -> Iterator[list[Path]]:
+        """Inside, ``empty`` makes files; the folders of those that were not taken go in the end."""
+        outer, self._begun = self._begun, []
+        try:
+            yield self._begun
+        finally:
+            for folder in self._begun:
+                shutil.rmtree(folder, ignore_errors=True)  # what is mapped stays readable
+            self._begun = outer
+
+    def room(self) -> int:
+        """Bytes that the examples of one data set may take in memory now."""
+        return self.memory_limit if self.memory_limit is not None else int(0.8 * available_memory())
 
     def require_memory(self, num_bytes: int, what: str) -> None:
         """Raise ``DataError`` where ``num_bytes`` would not fit the memory limit."""
-        limit = self.memory_limit if self.memory_limit is not None else int(0.8 * available_memory())
+        limit = self.room()
         if num_bytes > limit:
             raise DataError(
                 f"{what} needs {_size(num_bytes)} of memory and the limit is {_size(limit)}"
@@ -83,7 +117,12 @@ class DataCache:
                 "Cap its examples (max_train, max_test), ask for smaller images (image_size), or raise the limit."
             )
 
-    def _warn(self, text: str) -> None:
+    def _stays(self, error: OSError | AttributeError) -> None:
+        reason = getattr(error, "strerror", None) or error
+        text = (
+            f"the data cache {self.folder} cannot be written ({reason}); "
+            "data stays in memory and is decoded again next time"
+        )
         if text not in self.warnings:
             self.warnings.append(text)
 
@@ -125,9 +164,8 @@ def domain_hash(domain: Domain) -> str:
     for name in sorted(named):
         array = named[name]
         digest.update(json.dumps([name, array.dtype.str, list(array.shape)]).encode())
-        rows = max(1, CHUNK * len(array) // max(1, array.nbytes))
-        for start in range(0, len(array), rows):
-            digest.update(np.ascontiguousarray(array[start : start + rows]).data)
+        for piece in pieces(array):
+            digest.update(piece.data)
     return digest.hexdigest()
 
 
@@ -141,102 +179,15 @@ def unpack(array: Array) -> Any:
     return json.loads(array.tobytes())
 
 
-# ---- entries: a folder of .npy files and a manifest ----------------------------------------------
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 2**30:.1f} GiB" if num_bytes >= 2**29 else f"{num_bytes / 2**20:.1f} MiB"
+
+
+def _contiguous(array: Array) -> Array:
+    return array if isinstance(array, np.memmap) and array.flags.c_contiguous else np.ascontiguousarray(array)
 
 
 def _read_only(arrays: dict[str, Array]) -> dict[str, Array]:
     for array in arrays.values():
         array.flags.writeable = False
     return arrays
-
-
-def _read(entry: Path, key: str) -> dict[str, Array] | None:
-    """The entry's arrays, memory-mapped; ``None`` where it is absent or damaged."""
-    try:
-        manifest = json.loads((entry / MANIFEST).read_bytes())
-        if manifest["format"] != FORMAT or manifest["key"] != key:
-            return None
-        arrays = {}
-        for name, stated in manifest["arrays"].items():
-            path = entry / stated["file"]
-            stat = path.stat()
-            if stat.st_size != stated["bytes"]:
-                return None
-            # Unchanged since it was written: no need to read it all. Copied or touched: the hash decides.
-            if stat.st_mtime_ns != stated["mtime_ns"] and _hash(path) != stated["blake2b"]:
-                return None
-            arrays[name] = np.load(path, mmap_mode="r" if stated["mapped"] else None, allow_pickle=False)
-            if arrays[name].dtype.str != stated["dtype"] or list(arrays[name].shape) != stated["shape"]:
-                return None
-            arrays[name].flags.writeable = False
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return arrays
-
-
-def _write(entry: Path, key: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Write an entry beside its place, move it there whole, and read it back."""
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    sweep(entry.parent)
-    ours = Path(tempfile.mkdtemp(prefix=".new-", dir=entry.parent))
-    try:
-        stated = {}
-        for number, (name, array) in enumerate(arrays.items()):
-            path = ours / f"{number}.npy"
-            with path.open("wb") as file:
-                np.save(file, array, allow_pickle=False)
-                file.flush()
-                os.fsync(file.fileno())
-            stat = path.stat()
-            stated[name] = {
-                "file": path.name,
-                "bytes": stat.st_size,
-                "mtime_ns": stat.st_mtime_ns,
-                "blake2b": _hash(path),
-                "dtype": array.dtype.str,
-                "shape": list(array.shape),
-                "mapped": array.size > 0,  # an empty file region cannot be mapped
-            }
-        (ours / MANIFEST).write_text(json.dumps({"format": FORMAT, "key": key, "arrays": stated}))
-        for _ in range(10):
-            try:
-                ours.rename(entry)
-            except OSError:
-                if not entry.exists():
-                    raise
-            if (found := _read(entry, key)) is not None:
-                return found
-            trash = Path(tempfile.mkdtemp(prefix=".old-", dir=entry.parent))
-            entry.rename(trash / entry.name)  # damaged; a reader that has it mapped keeps its pages
-            shutil.rmtree(trash, ignore_errors=True)
-        raise OSError(f"{entry} is damaged again and again")
-    finally:
-        shutil.rmtree(ours, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """One process at a time; without a lock where the folder cannot be written or has no locks."""
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            fcntl.flock(stack.enter_context(path.open("wb")), fcntl.LOCK_EX)  # ends with the process, killed or not
-        yield
-
-
-def sweep(folder: Path) -> None:
-    """Remove what killed processes left half-written more than a day ago."""
-    for pattern in (".new-*", ".old-*"):
-        for left in folder.glob(pattern):
-            with contextlib.suppress(OSError):
-                if time.time() - left.stat().st_mtime > 86_400:
-                    shutil.rmtree(left, ignore_errors=True)
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
-def _size(num_bytes: int) -> str:
-    return f"{num_bytes / 2**30:.1f} GiB" if num_bytes >= 2**29 else f"{num_bytes / 2**20:.1f} MiB"

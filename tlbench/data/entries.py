@@ -9,9 +9,10 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from tlbench.data.cache import MANIFEST, sweep
+from tlbench.data.disk import MANIFEST, sweep
 
 if TYPE_CHECKING:
+    import os
     from pathlib import Path
 
 
@@ -31,7 +32,7 @@ def entries(cache: Path) -> list[Entry]:
         if entry.name.startswith("."):
             continue
         with contextlib.suppress(OSError):  # another process took it away
-            size = sum(path.stat().st_size for path in entry.iterdir())
+            size = sum(_share(path.stat()) for path in entry.iterdir())
             found.append(Entry(entry, size, entry.stat().st_mtime))
     return sorted(found, key=lambda entry: (entry.used, entry.path))
 
@@ -58,6 +59,11 @@ def prune(cache: Path, *, older_than: float | None = None, max_bytes: int | None
     if (cache / "arrays").is_dir():
         sweep(cache / "arrays")
     return removed
+
+
+def _share(stat: os.stat_result) -> int:
+    """The bytes of a file, shared out among the entries that it belongs to."""
+    return stat.st_size // max(1, stat.st_nlink)
 
 
 def _remove(entry: Path) -> bool:

@@ -16,17 +16,21 @@ from __future__ import annotations
 
 import io
 import warnings
-from contextlib import contextmanager
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from tlbench.data.rows import PIECE, cores, release
 from tlbench.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
 
     import PIL.Image
 
@@ -80,9 +84,11 @@ def layout(sets: Iterable[Images], image_size: int | None = None) -> Layout:
     sizes: set[tuple[int, int]] = set()
     colour = False
     for images in sets:
-        for image in _opened(images):
+        for image, ours in _opened(images):
             sizes.add(image.size)
             colour = colour or image.mode not in GREY_MODES
+            if ours:
+                image.close()
     if not sizes:
         raise DataError("there are no images")
     channels = 3 if colour else 1
@@ -97,29 +103,59 @@ def layout(sets: Iterable[Images], image_size: int | None = None) -> Layout:
 
 
 def decode(images: Images, form: Layout, cache: Cache) -> Array:
-    """The second pass: every image in that form, uint8 [N, K, H, W].
+    """The second pass: every image in that form, uint8 [N, K, H, W], on all cores at hand.
 
-    Raises ``DataError`` where the memory would not do, or with data set, split and row of a corrupt image.
+    Within ``cache.arrays`` the result is a file that fills up, and memory holds a few images at a time. Raises
+    ``DataError`` where neither disk nor memory would do, or with data set, split and row of the first corrupt image.
     """
     shape = (images.count, form.channels, form.height, form.width)
-    cache.require_memory(int(np.prod(shape, dtype=np.int64)), f"{images.what} ({images.count} images)")
-    out = np.empty(shape, dtype=np.uint8)
+    out = cache.empty(shape, np.uint8, f"{images.what} ({images.count} images)")
+    every = max(1, PIECE // max(1, out[:1].nbytes))
+    begun: deque[tuple[int, PIL.Image.Image, Future[Array]]] = deque()
     row = -1
-    for row, image in enumerate(_opened(images)):
+
+    def finish(most: int) -> None:
+        """Wait for the oldest images until so many are left."""
+        while len(begun) > most:
+            at, image, pixels = begun.popleft()
+            try:
+                out[at] = pixels.result()
+            except (OSError, ValueError, SyntaxError, IndexError) as error:
+                raise DataError(_damaged(images, at, image, error)) from error
+            if at % every == 0:
+                release(out)
+
+    threads = cores()
+    with ThreadPoolExecutor(threads) as pool:
+        opened = enumerate(_opened(images))
         try:
-            out[row] = _pixels(image, form)
-        except (OSError, ValueError, SyntaxError, IndexError) as error:
-            raise DataError(_damaged(images, row, image, error)) from error
+            while True:
+                try:
+                    row, (image, ours) = next(opened)
+                except StopIteration:
+                    break
+                except DataError:
+                    finish(0)  # one before it may be corrupt too
+                    raise
+                begun.append((row, image, pool.submit(_pixels, image, form, close=ours)))
+                finish(4 * threads)
+            finish(0)
+        finally:
+            for _, image, pixels in begun:
+                if pixels.cancel():
+                    image.close()
     if row + 1 != images.count:
         raise DataError(f"{images.what}: {row + 1} images were read where {images.count} were announced")
+    release(out)
     return out
 
 
-def _pixels(image: PIL.Image.Image, form: Layout) -> Array:
-    """One image as uint8 [K, H, W]."""
+def _pixels(opened: PIL.Image.Image, form: Layout, *, close: bool) -> Array:
+    """One image as uint8 [K, H, W]; Pillow decodes and resizes without the interpreter's lock."""
     import PIL.Image
 
-    image = _flat(image, "RGB" if form.channels == 3 else "L")
+    with opened if close else nullcontext():
+        image = _flat(opened, "RGB" if form.channels == 3 else "L")
     if form.resize:
         width, height = image.size
         short = min(width, height)
@@ -146,8 +182,8 @@ def _flat(image: PIL.Image.Image, mode: str) -> PIL.Image.Image:
     return image.convert(mode)
 
 
-def _opened(images: Images) -> Iterator[PIL.Image.Image]:
-    """Each image with its header read and its pixels not yet."""
+def _opened(images: Images) -> Iterator[tuple[PIL.Image.Image, bool]]:
+    """Each image with its header read and its pixels not yet, and whether it is a file that was opened here."""
     import PIL.Image
 
     for row, item in enumerate(images.read()):
@@ -161,11 +197,7 @@ def _opened(images: Images) -> Iterator[PIL.Image.Image]:
                 raise ValueError("its pixels are floats")
         except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError, Warning) as error:
             raise DataError(_damaged(images, row, item, error)) from error
-        try:
-            yield image
-        finally:
-            if isinstance(item, Path):
-                image.close()
+        yield image, isinstance(item, Path)
 
 
 @contextmanager

@@ -7,12 +7,15 @@ batch by batch on the device.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from tlbench.data.rows import PIECE, Rows, cores, pieces, release
 
 if TYPE_CHECKING:
     from tlbench.api.data import Array
@@ -26,18 +29,32 @@ def fits(x: Array, transform: InputTransform) -> bool:
     return tuple(x.shape[1:]) == (transform.channels, transform.size, transform.size)
 
 
-def resize(x: Array, transform: InputTransform, chunk: int = 256) -> Array:
-    """uint8 [N, K, H, W] -> uint8 [N, channels, size, size]: channels first, then size."""
+def resize(x: Array, transform: InputTransform, out: Array | None = None) -> Array:
+    """uint8 [N, K, H, W] -> uint8 [N, channels, size, size], into ``out`` where it is given: channels, then size.
+
+    On all cores at hand, a few images at a time in each, so that little of either needs to be in memory.
+    """
     if fits(x, transform):
         return x
     size = (transform.size, transform.size)
-    out = np.empty((len(x), transform.channels, *size), np.uint8)
-    for i in range(0, len(x), chunk):
-        part = torch.from_numpy(np.array(x[i : i + chunk])).float()
+    if out is None:
+        out = np.empty((len(x), transform.channels, *size), np.uint8)
+    floats = 4 * (x[:1].size + out[:1].size)
+    step = max(1, min(256, PIECE // max(1, floats)))
+
+    def do(begin: int) -> None:
+        part = torch.from_numpy(np.array(x[begin : begin + step])).float()
         part = _to_channels(part, transform.channels)
         if tuple(part.shape[2:]) != size:
             part = F.interpolate(part, size, mode="bilinear", align_corners=False, antialias=True)
-        out[i : i + chunk] = part.round().clamp(0, 255).to(torch.uint8).numpy()
+        out[begin : begin + step] = part.round().clamp(0, 255).to(torch.uint8).numpy()
+
+    threads = cores()
+    with ThreadPoolExecutor(threads) as pool:
+        for begin in range(0, len(x), step * threads):
+            list(pool.map(do, range(begin, min(begin + step * threads, len(x)), step)))
+            release(x)
+            release(out)
     return out
 
 
@@ -71,8 +88,15 @@ def scaling(transform: InputTransform | None, device: torch.device) -> Callable[
     return scale
 
 
-def to_tensors(x: Array | Mapping[str, Array], device: torch.device) -> Any:
+def to_tensors(x: Array | Rows | Mapping[str, Array], device: torch.device) -> Any:
     """Arrays, memory-mapped or not, as tensors on the device; never shares memory with a file."""
     if isinstance(x, Mapping):
         return {k: to_tensors(v, device) for k, v in x.items()}
+    if isinstance(x, Rows):  # no second copy in memory
+        out = torch.empty(x.shape, dtype=torch.from_numpy(np.empty(0, x.dtype)).dtype, device=device)
+        done = 0
+        for piece in pieces(x):
+            out[done : done + len(piece)] = torch.from_numpy(piece)
+            done += len(piece)
+        return out
     return torch.from_numpy(np.array(x)).to(device)

@@ -21,6 +21,7 @@ from tlbench.api.data import Array, Domain, Split
 from tlbench.api.trials import Choice, Trial, canonical
 from tlbench.data.cache import DataCache, domain_hash
 from tlbench.data.inputs import fits, resize
+from tlbench.data.rows import Rows
 from tlbench.errors import StoreError, TrialError
 from tlbench.execution.switches import Switches
 from tlbench.plugins import Plugins
@@ -31,6 +32,10 @@ from tlbench.training.context import FeatureCache
 if TYPE_CHECKING:
     from tlbench.api.types import InputTransform
     from tlbench.evaluation.judging import Predictions
+
+
+MUCH = 1 << 26
+"""Bytes of examples that are not copied without need."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +100,23 @@ class Bench:
         return self._loaded[choice.digest]
 
     def domain(self, choice: Choice, transform: InputTransform | None) -> Domain:
-        """The domain as a backbone with this transform sees it; arrays are memory-mapped and read-only."""
+        """The domain as a backbone with this transform sees it; arrays are memory-mapped and read-only.
+
+        Examples that take much memory, or over half of what they may, are ``Rows``: nothing copies them by the way.
+        """
         loaded = self.describe(choice)
         arrays = self._keep(None, loaded.content, transform if loaded.domain.kind == "image" else None, choice)
+        examples = {name: x for name, x in arrays.items() if name.endswith("/x")}
+        room = self._room()
+        if sum(x.nbytes for x in examples.values()) > min(MUCH, room // 2):
+            rows: Any = {name: Rows(x, room) for name, x in examples.items()}
+            arrays = {**arrays, **rows}
         return replace(loaded.domain, splits=_splits(arrays))
+
+    def _room(self) -> int:
+        """Bytes that the examples of a data set may take: in memory, and half of what is free on a GPU."""
+        room = self.cache.room()
+        return min(room, torch.cuda.mem_get_info(self.device)[0] // 2) if self.device.type == "cuda" else room
 
     def _keep(
         self, domain: Domain | None, content: str, transform: InputTransform | None, choice: Choice | None = None
@@ -110,11 +128,14 @@ class Bench:
                 raw = self._keep(domain, content, None, choice)
                 if all(fits(x, transform) for name, x in raw.items() if name.endswith("/x")):
                     return raw
-                count = sum(len(x) for name, x in raw.items() if name.endswith("/x"))
-                self.cache.require_memory(
-                    count * transform.channels * transform.size**2, "the images at the backbone's size"
-                )
-                return {name: resize(x, transform) if name.endswith("/x") else x for name, x in raw.items()}
+                size = (transform.channels, transform.size, transform.size)
+                what = "the images at the backbone's size"
+                return {
+                    name: resize(x, transform, self.cache.empty((len(x), *size), np.uint8, what))
+                    if name.endswith("/x")
+                    else x
+                    for name, x in raw.items()
+                }
             found = domain
             if found is None:  # the cache could not keep it, or has lost it
                 assert choice is not None

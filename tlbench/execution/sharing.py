@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 from tlbench.api.trials import Trial, canonical
+from tlbench.data.rows import Rows, pieces
 from tlbench.execution.clock import peaks
 from tlbench.training.checkpoint import Checkpoints
 
@@ -156,9 +157,10 @@ def _content(pool: Pool) -> str:
     parts = pool.x if isinstance(pool.x, Mapping) else {"": pool.x}
     for name, array in [*sorted(parts.items()), ("y", pool.y)]:
         if array is not None:
-            whole = np.asarray(array)
-            digest.update(canonical([name, whole.dtype.str, list(whole.shape)]).encode())
-            digest.update(np.ascontiguousarray(whole).reshape(-1).view(np.uint8).data)
+            array = array if isinstance(array, Rows) else np.asarray(array)
+            digest.update(canonical([name, array.dtype.str, list(array.shape)]).encode())
+            for piece in pieces(array):
+                digest.update(piece.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -26,6 +26,7 @@ class Switches:
 
     ``share``          trainings that see nothing of the target are done once for all targets
     ``features``       features of a frozen backbone are kept from trial to trial
+    ``episodes``       few-shot episodes are adapted to many at once, and share the features of their examples
     ``decoded``        decoded data are kept in the cache folder, and read back from there
     ``graphs``         on a GPU, a step of training is captured once and replayed (a CUDA graph), where it can be
     ``channels_last``  convolutional networks keep their tensors in the order N, H, W, K
@@ -34,6 +35,7 @@ class Switches:
 
     share: bool = True
     features: bool = True
+    episodes: bool = True
     decoded: bool = True
     graphs: bool = False
     channels_last: bool = False

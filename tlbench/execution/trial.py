@@ -36,6 +36,7 @@ from tlbench.execution.episodes import EpisodeScorer, about_episodes
 from tlbench.execution.score import PoolScorer, evaluate
 from tlbench.execution.sharing import Lasting, shared
 from tlbench.execution.similarity import similarity
+from tlbench.execution.switches import Switches
 from tlbench.models.factory import ModelFactory
 from tlbench.models.layout import channels_last
 from tlbench.training.checkpoint import Checkpoints, Interrupted
@@ -215,7 +216,7 @@ def _scored(
     """
     with clocks.measure("evaluation"):
         problem = _problem(trial, bench, parts, models)
-        together = bool(bench.spec.get("share", True))
+        together = Switches.of(bench.spec).episodes
         scorer = _scorer(fitted, problem, metrics, conditions, parts.recipe, trial, together)
         scored = evaluate(scorer, tape, recipe=parts.recipe, budget=budget, exclusive=not bench.spec["shared"])
     scored["predictions"] = bench.save_predictions(trial, scorer.predictions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -17,14 +18,16 @@ from tlbench.api.data import Array, Episodes, EpisodeShape, Graph, Pool, Seeds, 
 from tlbench.api.trials import canonical
 from tlbench.api.types import Backbone, Batch, Predictor, Start, Terms, Turn, Update
 from tlbench.data.inputs import scaling, to_tensors
+from tlbench.data.rows import Rows, pieces
 from tlbench.data.subsets import validation_rows
 from tlbench.errors import BudgetError, SkipTrial, TrialError, unknown
 from tlbench.models.blocks import features_at
+from tlbench.training.ahead import chunks
 from tlbench.training.augment import augmentation
 from tlbench.training.compiling import compiled
 from tlbench.training.loop import Phase, play
 from tlbench.training.optim import groups_of, modules_of
-from tlbench.training.streams import Change, EpisodeStream, Stream, first_of
+from tlbench.training.streams import Change, EpisodeStream, Stream
 
 if TYPE_CHECKING:
     from tlbench.api.recipe import Recipe
@@ -73,6 +76,13 @@ class _Session:
     compile: bool = False
     phases: int = 0
     reported: dict[str, float] = field(default_factory=dict)
+    read: list[weakref.ref[Tensor]] = field(default_factory=list)
+    """The pools that were read from the disk as a whole, for as long as they are in memory."""
+
+    def holds(self, x: Rows) -> bool:
+        """Whether the limit leaves room for this pool beside those."""
+        kept = [tensor for ref in self.read if (tensor := ref()) is not None]
+        return sum(t.numel() * t.element_size() for t in kept) + x.nbytes <= x.limit
 
 
 @dataclass(eq=False)
@@ -141,6 +151,12 @@ class TrialContext:
 
     def inputs(self, pool: str) -> Batch:
         x, y = self._tensors(pool)
+        if isinstance(x, Rows):
+            wanted, most = (f"{n / 2**20:,.1f} MiB" for n in (x.nbytes, x.limit))
+            raise TrialError(
+                f"the pool {pool} is wanted as a whole and takes {wanted}, where examples may take {most} of memory. "
+                "Raise the limit (--memory-limit), cap the examples or make them smaller"
+            )
         return Batch(scaling(self.models.transform, self.device)(x), y)
 
     # ---- extras ----------------------------------------------------------------------------------
@@ -221,7 +237,7 @@ class TrialContext:
 
     def features(self, pool: str, block: int | None = None) -> Batch:
         x, y = self._tensors(pool)
-        key = f"{self._weights_name()}/{block}/{_content(self._pool(pool))}"
+        key = f"{self._weights_name()}/{block}/{self.recipe.precision}/{_content(self._pool(pool))}"
         return Batch(self.session.features.get(key, lambda: self._through_backbone(x, block)), y)
 
     def on_features(self, score: Callable[[Tensor], Tensor], block: int | None = None) -> Predictor:
@@ -231,12 +247,9 @@ class TrialContext:
     def _through_backbone(self, x: Any, block: int | None = None) -> Tensor:
         net = self.backbone().eval()
         scale = scaling(self.models.transform, self.device)
-        parts = []
-        with torch.no_grad():
-            for i in range(0, len(first_of(x)), FEATURE_CHUNK):
-                rows = slice(i, i + FEATURE_CHUNK)
-                part = {k: v[rows] for k, v in x.items()} if isinstance(x, Mapping) else x[rows]
-                parts.append(features_at(net, scale(part), block).float())
+        cast = self.recipe.precision == "bfloat16"
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=cast):
+            parts = [features_at(net, scale(part), block).float() for part in chunks(x, FEATURE_CHUNK, self.device)]
         return torch.cat(parts)
 
     def _weights_name(self) -> str:
@@ -298,20 +311,29 @@ class TrialContext:
         pool = name if isinstance(name, str) else name.pool
         x, y = self._tensors(pool)
         scale = scaling(self.models.transform, self.device)
-        augment = augmentation(self.recipe.augmentation, self.seeds.integer("augment", pool))
+        augment = augmentation(self.recipe.augmentation, self.seeds.integer("augment", pool), self.models.transform)
         seed = self.seeds.integer("order", pool)
         if isinstance(name, str):
             size = self.recipe.batch_size
-            return Stream(x, y, batch_size=size, seed=seed, scale=scale, augment=augment, changes=self.changes)
+            return Stream(
+                x, y, batch_size=size, seed=seed, scale=scale, augment=augment, changes=self.changes, device=self.device
+            )
         if y is None:
             raise TrialError(f"episodes are drawn by label, and the pool {pool} has no labels")
-        return EpisodeStream(x, y, name, seed=seed, scale=scale, augment=augment, changes=self.changes)
+        return EpisodeStream(
+            x, y, name, seed=seed, scale=scale, augment=augment, changes=self.changes, device=self.device
+        )
 
     def _tensors(self, name: str) -> tuple[Any, Tensor | None]:
         if name not in self._resident:
             pool = self._pool(name)
-            y = None if pool.y is None else to_tensors(pool.y, self.device)
-            self._resident[name] = (to_tensors(pool.x, self.device), y)
+            x, y = pool.x, None if pool.y is None else to_tensors(pool.y, self.device)
+            if not isinstance(x, Rows):
+                x = to_tensors(x, self.device)
+            elif self.session.holds(x):
+                x = to_tensors(x, self.device)
+                self.session.read.append(weakref.ref(x))
+            self._resident[name] = (x, y)  # or still ``Rows``, to be read batch by batch
         return self._resident[name]
 
     def _pool(self, name: str) -> Pool:
@@ -382,5 +404,6 @@ def _content(pool: Pool) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for x in pool.x.values() if isinstance(pool.x, Mapping) else (pool.x,):
         digest.update(f"{x.dtype}{x.shape}".encode())
-        digest.update(np.ascontiguousarray(x).view(np.uint8).data)
+        for piece in pieces(x):
+            digest.update(piece.view(np.uint8).data)
     return digest.hexdigest()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,11 +16,13 @@ import torch
 from torch import Tensor
 
 from tlbench.api.types import Batch, EpisodeBatch
+from tlbench.data.rows import Rows
 from tlbench.errors import TrialError
+from tlbench.training.ahead import Ahead, first_of
 from tlbench.training.sending import sent
 
 if TYPE_CHECKING:
-    from tlbench.api.data import Episodes
+    from tlbench.api.data import Array, Episodes
 
 Augment = Callable[[Any, int], Any]
 """(inputs [B, ...], step) -> inputs of the same shape."""
@@ -28,9 +31,10 @@ Change = Callable[[Batch, torch.Generator], Batch]
 
 
 class Stream:
-    """Shuffled batches of a pool that stays on the device; the last partial batch of an epoch is left out.
+    """Shuffled batches of a pool; the last partial batch of an epoch is left out.
 
-    A pool smaller than the batch is shown whole at each step.
+    A pool smaller than the batch is shown whole at each step. The pool is on the device, or on the disk where ``x`` is
+    ``Rows``; then its batches, the same to the bit, are read one step ahead for ``device``.
     """
 
     def __init__(
@@ -43,13 +47,17 @@ class Stream:
         scale: Callable[[Any], Any],
         augment: Augment | None = None,
         changes: tuple[Change, ...] = (),
+        device: torch.device | None = None,
     ) -> None:
-        self._x, self._y, self._device = x, y, first_of(x).device
+        self._x, self._y = x, y
+        self._device = device or first_of(x).device
         self._size = len(first_of(x))
         self.batch_size = min(batch_size, self._size)
         self._per_epoch = self._size // self.batch_size
         self._seed, self._scale, self._augment, self._changes = seed, scale, augment, changes
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+        self._order_of = lru_cache(2)(self._shuffled)
+        self._ahead = Ahead(x, self._rows_on_disk, self._device) if isinstance(x, Rows) else None
 
     def __len__(self) -> int:
         return self._size
@@ -58,14 +66,21 @@ class Stream:
         """Which examples make up the batch of this step, int64 [B]."""
         epoch, k = divmod(step, self._per_epoch)
         if epoch != self._epoch:
-            order = np.random.default_rng([self._seed, epoch]).permutation(self._size)
-            self._epoch, self._order = epoch, sent(torch.from_numpy(order), self._device)
+            self._epoch, self._order = epoch, sent(torch.from_numpy(self._order_of(epoch)), self._device)
         return self._order[k * self.batch_size : (k + 1) * self.batch_size]
+
+    def _shuffled(self, epoch: int) -> Array:
+        return np.random.default_rng([self._seed, epoch]).permutation(self._size)
+
+    def _rows_on_disk(self, step: int) -> Array:
+        """What ``rows`` gives, for the thread that reads ahead."""
+        epoch, k = divmod(step, self._per_epoch)
+        return self._order_of(epoch)[k * self.batch_size : (k + 1) * self.batch_size]
 
     def batch(self, step: int) -> Batch:
         """The batch of this step, scaled and augmented."""
         rows = self.rows(step)
-        x = self._scale(taken(self._x, rows))
+        x = self._scale(taken(self._x, rows) if self._ahead is None else self._ahead(step))
         if self._augment is not None:
             x = self._augment(x, step)
         batch = Batch(x, None if self._y is None else self._y.index_select(0, rows), rows)
@@ -74,7 +89,7 @@ class Stream:
 
 
 class EpisodeStream:
-    """Episodes drawn from a labelled pool that stays on the device: classes first, then examples of each."""
+    """Episodes drawn from a labelled pool, on the device or as ``Rows`` on the disk: classes, then examples of each."""
 
     def __init__(
         self,
@@ -86,6 +101,7 @@ class EpisodeStream:
         scale: Callable[[Any], Any],
         augment: Augment | None = None,
         changes: tuple[Change, ...] = (),
+        device: torch.device | None = None,
     ) -> None:
         each = episodes.shots + episodes.queries
         labels = y.cpu().numpy()
@@ -96,7 +112,9 @@ class EpisodeStream:
                 f"an episode of {episodes.ways} ways with {episodes.shots} shots and {episodes.queries} queries needs "
                 f"{episodes.ways} classes of {each} examples; the pool {episodes.pool} has {len(self._rows)} of them"
             )
-        self._x, self._device, self._episodes = x, first_of(x).device, episodes
+        self._x, self._device, self._episodes = x, device or first_of(x).device, episodes
+        self._drawn = lru_cache(2)(self._draw)
+        self._ahead = Ahead(x, self._rows_on_disk, self._device) if isinstance(x, Rows) else None
         self._seed, self._scale, self._augment, self._changes = seed, scale, augment, changes
         self.batch_size = episodes.count * episodes.ways * each
 
@@ -105,6 +123,12 @@ class EpisodeStream:
 
     def batch(self, step: int) -> EpisodeBatch:
         """The episodes of this step."""
+        support, query = self._drawn(step)
+        e = self._episodes
+        return EpisodeBatch(self._part(support, e.shots, 2 * step), self._part(query, e.queries, 2 * step + 1))
+
+    def _draw(self, step: int) -> tuple[Array, Array]:
+        """Which examples support and query are, int64 [E, ways * shots] and [E, ways * queries]."""
         e = self._episodes
         rng = np.random.default_rng([self._seed, step])
         support, query = [], []
@@ -113,25 +137,21 @@ class EpisodeStream:
             drawn = np.stack([rng.choice(self._rows[c], e.shots + e.queries, replace=False) for c in classes])
             support.append(drawn[:, : e.shots].ravel())
             query.append(drawn[:, e.shots :].ravel())
-        return EpisodeBatch(
-            self._part(np.stack(support), e.shots, 2 * step), self._part(np.stack(query), e.queries, 2 * step + 1)
-        )
+        return np.stack(support), np.stack(query)
 
-    def _part(self, rows_EN: np.ndarray[Any, Any], each: int, step: int) -> Batch:
+    def _rows_on_disk(self, part: int) -> Array:
+        return self._drawn(part // 2)[part % 2].ravel()
+
+    def _part(self, rows_EN: Array, each: int, part: int) -> Batch:
         rows = sent(torch.from_numpy(rows_EN), self._device)
-        x = self._scale(taken(self._x, rows.reshape(-1)))
+        x = self._scale(taken(self._x, rows.reshape(-1)) if self._ahead is None else self._ahead(part))
         if self._augment is not None:
-            x = self._augment(x, step)
-        x = changed(Batch(x), self._changes, self._seed, step).x
+            x = self._augment(x, part)
+        x = changed(Batch(x), self._changes, self._seed, part).x
         y = torch.arange(self._episodes.ways, device=self._device).repeat_interleave(each).expand(len(rows), -1)
         if isinstance(x, Mapping):
-            return Batch({name: part.reshape(*rows.shape, *part.shape[1:]) for name, part in x.items()}, y)
+            return Batch({name: one.reshape(*rows.shape, *one.shape[1:]) for name, one in x.items()}, y)
         return Batch(x.reshape(*rows.shape, *x.shape[1:]), y)
-
-
-def first_of(x: Any) -> Any:
-    """The inputs, or the first of several."""
-    return next(iter(x.values())) if isinstance(x, Mapping) else x
 
 
 def taken(x: Any, rows: Tensor) -> Any:
