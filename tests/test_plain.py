@@ -80,7 +80,10 @@ def test_a_plain_run_did_share_nothing_and_keep_nothing(both: Any) -> None:
     assert not list((folder / "plain-cache").rglob("*.npy"))
     done = [r for r in plain.values() if r.status is Status.OK]
     assert len(done) > 10
-    assert all(r.environment["switches"] == {"share": False, "features": False, "decoded": False} for r in done)
+    assert all(
+        r.environment["switches"] == {"share": False, "features": False, "episodes": False, "decoded": False}
+        for r in done
+    )
     assert not any("switches" in r.environment for r in usual.values())
 
 

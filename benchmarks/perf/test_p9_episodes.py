@@ -4,7 +4,7 @@
     python benchmarks/perf/test_p9_episodes.py              the tables, to results/perf/p9.md
 
 Trials are those of the runner, from the plan's line to the record: its episodes adapted to many at once, or, with
-`share=False`, one after the other by the same strategy. Source models are trained before, and the episodes' rows drawn,
+`Switches(episodes=False)`, one after the other by the same strategy. Source models are trained before, and the episodes' rows drawn,
 as the reference of a matrix has done.
 
 Heads: features are given (a frozen backbone computes them once on both sides). The loop is what papers publish:
@@ -32,6 +32,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from tlbench.execution.bench import Bench, make_spec
+from tlbench.execution.switches import Switches
 from tlbench.execution.trial import run_trial
 from tlbench.functional import logistic_fits, ridge_fits
 from tlbench.plugins import Plugins
@@ -264,7 +265,7 @@ class Trials:
         beside = found.pop(case.beside) if case.beside else None
         ((_, together),) = found.items()
         self.trials = {True: together, False: beside or together}
-        self.benches = {share: Bench(self.bench(share=share)) for share in (True, False)}
+        self.benches = {share: Bench(self.bench(switches=Switches(episodes=share))) for share in (True, False)}
 
     def timed(self, share: bool, _: int) -> tuple[float, Record]:
         began = time.process_time()
@@ -273,7 +274,9 @@ class Trials:
 
     def scores(self, share: bool) -> Any:
         """The stored scores [E, Q, W]."""
-        record = run_trial(self.trials[share], Bench(self.bench(share=share, save_predictions=True)))
+        record = run_trial(
+            self.trials[share], Bench(self.bench(switches=Switches(episodes=share), save_predictions=True))
+        )
         return predictions.read(self.folder, record)["target"].scores
 
 

@@ -19,6 +19,7 @@ from tlbench.execution import together
 from tlbench.execution.bench import Bench, make_spec
 from tlbench.execution.episodes import RATED_EPISODES, EpisodeScorer
 from tlbench.execution.together import scores_together
+from tlbench.execution.switches import Switches
 from tlbench.execution.trial import run_trial
 from tlbench.plugins import Plugins
 from tlbench.results import predictions
@@ -195,7 +196,8 @@ def record(folder: Path, share: bool) -> tuple[Record, Any]:
     run = Run.of(str(folder / "suite.yaml"), plugins, Options(cache=folder / "cache", out=folder / "run"))
     spec = make_spec(
         plugins=plugins, run=folder / "run", base=folder, data_root=None, cache=folder / "cache", suite="episodes",
-        metrics=("accuracy",), device="cpu", save_predictions=True, share=share,
+        metrics=("accuracy",), device="cpu", save_predictions=True,
+        switches=Switches(episodes=share),
     )  # fmt: skip
     (trial,) = (t for t in run.plan({}).trials if t.strategy.name == "together")
     found = run_trial(trial, Bench(spec))
