@@ -4,8 +4,8 @@
     python benchmarks/perf/test_p9_episodes.py              the tables, to results/perf/p9.md
 
 Trials are those of the runner, from the plan's line to the record: its episodes adapted to many at once, or, with
-`Switches(episodes=False)`, one after the other by the same strategy. Source models are trained before, and the episodes' rows drawn,
-as the reference of a matrix has done.
+`Switches(episodes=False)`, one after the other by the same strategy. Source models are trained before, and the
+episodes' rows drawn, as the reference of a matrix has done.
 
 Heads: features are given (a frozen backbone computes them once on both sides). The loop is what papers publish:
 scikit-learn's logistic regression with its default tolerance on each support set (as Tian et al. 2020), or

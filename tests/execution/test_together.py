@@ -18,8 +18,8 @@ from tlbench.evaluation.predict import Conditions
 from tlbench.execution import together
 from tlbench.execution.bench import Bench, make_spec
 from tlbench.execution.episodes import RATED_EPISODES, EpisodeScorer
-from tlbench.execution.together import scores_together
 from tlbench.execution.switches import Switches
+from tlbench.execution.together import scores_together
 from tlbench.execution.trial import run_trial
 from tlbench.plugins import Plugins
 from tlbench.results import predictions
