@@ -68,7 +68,7 @@ class Facts:
                 ``curve_scores`` has them one after the other
     """
 
-    metric: str | None = None
+    metric: str
     keys: list[str] = field(default_factory=list)
     status: array[int] = field(default_factory=lambda: array("b"))
     axes: dict[str, array[int]] = field(default_factory=lambda: {axis: _ints() for axis in AXES})
@@ -112,9 +112,9 @@ PLACES = (
 
 
 class Taker:
-    """Takes the facts of one record after the other; ``metric`` defaults to that of the first learning curve."""
+    """Takes the facts of one record after the other."""
 
-    def __init__(self, metric: str | None = None) -> None:
+    def __init__(self, metric: str) -> None:
         self.facts = facts = Facts(metric)
         self._axes = [(axis, Values(), facts.axes[axis].append) for axis in AXES]
         self._values = {
@@ -147,10 +147,7 @@ class Taker:
         curve = record.curve
         its = curve.get("metric") if curve else None
         facts.curved.append(values["curved"].of(str(curve["metric"])) if curve else -1)
-        if facts.metric is None and curve:
-            facts.metric = str(curve["metric"])
-        metric = facts.metric or ""
-        metrics, pool = record.metrics, record.scored
+        metric, metrics, pool = facts.metric, record.metrics, record.scored
         facts.alone.append("source" in metrics and pool == "target")
         place, points = -1, 0
         if record.status is Status.OK:
@@ -181,7 +178,7 @@ class Taker:
 NOTHING: tuple[float, ...] = (math.nan,) * len(NUMBERS)
 
 
-def facts_of(records: Iterable[Record], metric: str | None = None) -> Facts:
+def facts_of(records: Iterable[Record], metric: str) -> Facts:
     """The facts of these records, in their order."""
     taker = Taker(metric)
     for record in records:

@@ -27,6 +27,15 @@ class Cut(Exception):
     """The line is not written as we write it."""
 
 
+FAULTS = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What reading a line raises where it is no record."""
+
+
+def fault(row: bytes, error: Exception) -> str:
+    """Why a row of a file, with its end of line, was no record."""
+    return str(error) if row.endswith(b"\n") else "torn: its writer was stopped; the trial runs again"
+
+
 class Reader:
     """Reads lines of one or more files. Records share equal parts: whoever changes a part must copy it first.
 
@@ -44,7 +53,7 @@ class Reader:
 
         try:
             return self._record(line)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, Cut):
+        except (*FAULTS, Cut):
             return from_line(line.decode())
 
     def _record(self, line: bytes) -> Record:
