@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tlbench.api.records import Record
     from tlbench.api.trials import Trial
     from tlbench.leaderboard.board import Leaderboard
+    from tlbench.leaderboard.table import Table
     from tlbench.plugins import Plugins
     from tlbench.results.store import RunFolder
 
@@ -77,15 +78,70 @@ def loaded(
         if kept is not None and kept[0].higher_is_better == higher_is_better(plugins, kept[0].metric):
             board = from_table(kept[0], common=common, columns=plugins.columns(), tuned=tuned)
             return Loaded(board, folders, kept[1])
-        # An index is for many records: a board needs but some of what they say.
+        if state:  # many records: a board needs but some of what they say
+            made = _from_facts(folders, plugins, metric)
+            if made is not None:
+                table, notes = made
+                if not (table.status == "ok").any():
+                    raise _nothing(paths)
+                index.write(paths, metric, state, table, notes)
+                board = from_table(table, common=common, columns=plugins.columns(), tuned=tuned)
+                return Loaded(board, folders, notes)
         text = _text(folders, slim=bool(state))
         if not any(r.status == "ok" for r in text.records.values()):
-            named = ", ".join(map(str, paths))
-            raise TlbenchError(f"{named}: no trial has ended well yet, so there is nothing to rank")
+            raise _nothing(paths)
         board = board_of(list(text.records.values()), text.planned, plugins, metric, common=common, tuned=tuned)
         if not tuned:  # which makes another table
             index.write(paths, metric, state, board.table, text.notes)
     return Loaded(board, folders, text.notes, [] if state else [text])
+
+
+def _nothing(paths: Sequence[Path]) -> TlbenchError:
+    return TlbenchError(f"{', '.join(map(str, paths))}: no trial has ended well yet, so there is nothing to rank")
+
+
+def _from_facts(
+    folders: Sequence[RunFolder], plugins: Plugins, metric: str | None
+) -> tuple[Table, tuple[str, ...]] | None:
+    """The table of the records that count, and what to say of those passed over, without holding the records.
+
+    Nothing where these are not plain enough for it; ``_text`` and ``board_of`` make the same of any.
+    """
+    import numpy as np
+
+    from tlbench.leaderboard.table import of_facts
+    from tlbench.results.counting import current, last_of_each, of_one_content
+    from tlbench.results.facts import joined
+    from tlbench.results.scan import Unsuitable, first_metric, scanned
+    from tlbench.run import higher_is_better
+
+    for folder in folders:
+        folder.problems.clear()
+    plans = [folder.planned() for folder in folders]
+    try:
+        looked_for = metric or first_metric([folder.path for folder in folders])
+        found = [scanned(folder.path, looked_for) for folder in folders]
+    except Unsuitable:
+        return None
+    for folder, (_, said) in zip(folders, found, strict=True):
+        folder.problems += said
+    ends = np.cumsum([0, *(len(facts) for facts, _ in found)]).tolist()
+    facts = joined([facts for facts, _ in found])
+    rows: dict[str, int] = {}
+    for i, plan in enumerate(plans):
+        rows.update(current(facts, last_of_each(facts, range(ends[i], ends[i + 1])), plan))
+    kept, changed = of_one_content(facts, np.fromiter(rows.values(), dtype=np.int64, count=len(rows)))
+    curved = np.array(facts.curved, dtype=np.int64)[kept]
+    curved = curved[curved >= 0]
+    if metric is None and (not len(curved) or facts.metrics[curved[0]] != looked_for):
+        return None
+    planned = {t.key: t for plan in plans for t in plan}
+    if planned:  # as planned, not as they came in
+        place = {key: i for i, key in enumerate(planned)}
+        kept = kept[np.argsort([place.get(facts.keys[row], len(place)) for row in kept.tolist()], kind="stable")]
+    table = of_facts(facts, tuple(planned.values()), higher_is_better(plugins, looked_for), kept)
+    problems = [problem for folder in folders for problem in folder.problems]
+    return table, (*problems, *changed)
 
 
 def _text(folders: Sequence[RunFolder], *, slim: bool = False) -> Text:

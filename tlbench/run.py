@@ -18,6 +18,7 @@ from tlbench.errors import StoreError, SuiteError
 from tlbench.execution.switches import Switches
 from tlbench.plan.build import build
 from tlbench.plan.estimate import Estimate, estimate
+from tlbench.results.counting import changed_since
 from tlbench.results.reading import PlainTrials, with_trial
 from tlbench.results.store import RunFolder, Writer
 from tlbench.suite.load import load
@@ -358,8 +359,7 @@ def of_one_content(records: Mapping[str, Record]) -> tuple[dict[str, Record], li
     stale = {key for key, found in used.items() if any(latest[name][1] != content for name, content in found)}
     if not stale:
         return dict(records), []
-    note = f"the data of {len(stale)} stored results have changed since: these are passed over, and run again next time"
-    return {key: record for key, record in records.items() if key not in stale}, [note]
+    return {key: record for key, record in records.items() if key not in stale}, [changed_since(len(stale))]
 
 
 def _contents(record: Record, names: dict[int, str]) -> Iterator[tuple[str, str]]:

@@ -163,7 +163,7 @@ def of_facts(
     its_keys = facts.keys if _all(rows, facts) else [facts.keys[i] for i in rows.tolist()]
     present = set(its_keys) if planned else set()
     waiting = {t.key: t for t in planned if t.key not in present}
-    chosen = facts.metric or "accuracy"
+    chosen = facts.metric
     sign = 1.0 if higher_is_better else -1.0
     trials = [t.to_json() for t in waiting.values()]
 

@@ -68,7 +68,7 @@ class Facts:
                 ``curve_scores`` has them one after the other
     """
 
-    metric: str | None = None
+    metric: str
     keys: list[str] = field(default_factory=list)
     status: array[int] = field(default_factory=lambda: array("b"))
     axes: dict[str, array[int]] = field(default_factory=lambda: {axis: _ints() for axis in AXES})
@@ -112,45 +112,44 @@ PLACES = (
 
 
 class Taker:
-    """Takes the facts of one record after the other; ``metric`` defaults to that of the first learning curve."""
+    """Takes the facts of one record after the other."""
 
-    def __init__(self, metric: str | None = None) -> None:
+    def __init__(self, metric: str) -> None:
         self.facts = facts = Facts(metric)
         self._axes = [(axis, Values(), facts.axes[axis].append) for axis in AXES]
-        self._values = {
-            name: Values() for name in ("rest", "suite", "reason", "environment", "about", "curved", "curve")
-        }
-        for axis, values, _ in self._axes:
-            facts.choices[axis] = values.known
+        values = {column: Values() for column, _ in PLACES}
+        for axis, its, _ in self._axes:
+            facts.choices[axis] = its.known
         for column, listed in PLACES:
-            setattr(facts, listed, self._values[column].known)
+            setattr(facts, listed, values[column].known)
+        self._rest, self._suite, self._reason = values["rest"].of, values["suite"].of, values["reason"].of
+        self._environment, self._about = values["environment"].part, values["about"].part
+        self._metric, self._steps = values["curved"].of, values["curve"].of
+        self._columns = [column.append for column in facts.numbers.values()]
 
     def take(self, record: Record) -> None:
-        facts, values, trial = self.facts, self._values, record.trial
+        facts, trial = self.facts, record.trial
         for axis, known, append in self._axes:
             choice = trial[axis]
             append(-1 if choice is None else known.part(choice))
         facts.keys.append(record.key)
         facts.seed.append(trial["seed"])
         facts.rest.append(
-            values["rest"].of(
+            self._rest(
                 (trial["kind"], tuple(trial["parents"]), trial["reference"], trial["skip"], trial.get("fingerprint"))
             )
         )
-        facts.suite.append(values["suite"].of(record.suite))
-        facts.reason.append(values["reason"].of(record.reason))
-        facts.environment.append(values["environment"].part(record.environment))
-        facts.about.append(values["about"].part(record.data, _about))
+        facts.suite.append(self._suite(record.suite))
+        facts.reason.append(self._reason(record.reason))
+        facts.environment.append(self._environment(record.environment))
+        facts.about.append(self._about(record.data, _about))
         facts.started.append(record.started)
         facts.finished.append(record.finished)
         facts.status.append(_PLACE[record.status])
         curve = record.curve
         its = curve.get("metric") if curve else None
-        facts.curved.append(values["curved"].of(str(curve["metric"])) if curve else -1)
-        if facts.metric is None and curve:
-            facts.metric = str(curve["metric"])
-        metric = facts.metric or ""
-        metrics, pool = record.metrics, record.scored
+        facts.curved.append(self._metric(str(curve["metric"])) if curve else -1)
+        metric, metrics, pool = facts.metric, record.metrics, record.scored
         facts.alone.append("source" in metrics and pool == "target")
         place, points = -1, 0
         if record.status is Status.OK:
@@ -168,12 +167,12 @@ class Taker:
                 number(metrics["source"].get(metric)) if "source" in metrics else math.nan,
             )
             if curve and its == metric and curve.get("pool", pool) == pool:
-                place, points = values["curve"].of(tuple(curve["steps"])), len(curve["scores"])
+                place, points = self._steps(tuple(curve["steps"])), len(curve["scores"])
                 facts.curve_scores.extend([math.nan if value is None else value for value in curve["scores"]])
         else:
             found = NOTHING
-        for column, value in zip(facts.numbers.values(), found, strict=True):
-            column.append(value)
+        for append, value in zip(self._columns, found, strict=True):
+            append(value)
         facts.curve.append(place)
         facts.points.append(points)
 
@@ -181,7 +180,7 @@ class Taker:
 NOTHING: tuple[float, ...] = (math.nan,) * len(NUMBERS)
 
 
-def facts_of(records: Iterable[Record], metric: str | None = None) -> Facts:
+def facts_of(records: Iterable[Record], metric: str) -> Facts:
     """The facts of these records, in their order."""
     taker = Taker(metric)
     for record in records:

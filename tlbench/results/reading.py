@@ -27,6 +27,15 @@ class Cut(Exception):
     """The line is not written as we write it."""
 
 
+FAULTS = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What reading a line raises where it is no record."""
+
+
+def fault(row: bytes, error: Exception) -> str:
+    """Why a row of a file, with its end of line, was no record."""
+    return str(error) if row.endswith(b"\n") else "torn: its writer was stopped; the trial runs again"
+
+
 class Reader:
     """Reads lines of one or more files. Records share equal parts: whoever changes a part must copy it first.
 
@@ -37,6 +46,7 @@ class Reader:
         self._without = {name: DEFAULTS[name] for name in BULKY} if slim else {}
         self._known: dict[bytes, Any] = {}
         self._names: set[tuple[str, ...]] = set()
+        self._axes: dict[bytes, dict[str, Any]] = {}
 
     def record(self, line: bytes) -> Record:
         """The record of a line. Raises ``ValueError``, ``TypeError``, ``KeyError`` and the like where it is none."""
@@ -44,7 +54,7 @@ class Reader:
 
         try:
             return self._record(line)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, Cut):
+        except (*FAULTS, Cut):
             return from_line(line.decode())
 
     def _record(self, line: bytes) -> Record:
@@ -91,13 +101,19 @@ class Reader:
         """A trial in the order of ``Trial.to_json``; its choices and all that follows the seed are shared."""
         if not text.startswith(b'{"kind":'):
             raise Cut
-        names, at = ("kind", *AXES, "seed", "parents"), 8
-        trial: dict[str, Any] = {}
+        cut = text.find(BETWEEN["seed"])
+        until = text[:cut]
+        if (known := self._axes.get(until)) is not None:  # often only the seed is another
+            trial, names, at = known.copy(), NAMES[-2:], cut + len(BETWEEN["seed"])
+        else:
+            trial, names, at = {}, NAMES, 8
         for name, following in pairwise(names):
             end = text.find(BETWEEN[following], at)
             if end < 0:
                 raise Cut
             trial[name] = self._shared(text[at:end])
+            if following == "seed" and end == cut and len(self._axes) < MOST_AXES:
+                self._axes[until] = trial.copy()
             at = end + len(BETWEEN[following])
         trial.update(self._shared(b'{"parents":' + text[at:]))
         if len(trial) != 12:
@@ -111,8 +127,11 @@ class Reader:
             return self._known.setdefault(text, _parsed(text))
 
 
+NAMES: tuple[str, ...] = ("kind", "source", "target", "task", "strategy", "backbone", "recipe", "seed", "parents")
 AXES = ("source", "target", "task", "strategy", "backbone", "recipe")
 BETWEEN = {name: f',"{name}":'.encode() for name in (*AXES, "seed", "parents")}
+MOST_AXES = 2**16
+"""Trials that differ by more than their seed, kept so far: more take too much memory."""
 BULKY = ("losses", "cost", "seeds", "artifact", "predictions", "provenance")
 STATUSES = {str(status): status for status in Status}
 DEFAULTS = {

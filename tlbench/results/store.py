@@ -29,7 +29,7 @@ from typing import IO, TYPE_CHECKING, Any
 from tlbench.api.records import Record, Status
 from tlbench.collector import many_objects
 from tlbench.errors import StoreError
-from tlbench.results.reading import Reader, trials_of
+from tlbench.results.reading import FAULTS, Reader, fault, trials_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -123,10 +123,8 @@ class RunFolder:
                             continue
                         try:
                             yield reader.record(row.rstrip(b"\n"))
-                        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-                            torn = not row.endswith(b"\n")
-                            why = "torn: its writer was stopped; the trial runs again" if torn else str(error)
-                            self.problems.append(f"{file}:{number}: passed over: {why}")
+                        except FAULTS as error:
+                            self.problems.append(f"{file}:{number}: passed over: {fault(row, error)}")
             except OSError as error:
                 self.problems.append(f"{file}: cannot be read: {error.strerror}")
 
