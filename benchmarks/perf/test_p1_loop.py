@@ -25,8 +25,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tlbench.api.data import Pool, Seeds, Shape
 from tlbench.api.recipe import Recipe
-from tlbench.api.types import Pool, Seeds, Shape
 from tlbench.builtin.small_backbones import MLP, SmallCNN
 from tlbench.execution.environment import cpu_name, git_state
 from tlbench.functional import supervised
