@@ -1,4 +1,4 @@
-"""A data set of any size for the measurements of memory: coloured noise of four classes, made a thousand at a time."""
+"""For measurements of memory: a data set of any size, made a thousand images at a time, and a method on features."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tlbench.api.data import Array
-    from tlbench.api.types import Cache
+    from tlbench.api.types import Cache, Context, Fitted
 
 CHUNK = 1000
 
@@ -54,6 +54,26 @@ class Blocks:
         found = cache.arrays(f"blocks-{self.count}-{self.tests}-{self.side}", build)
         splits = {name: Split(found[f"{name}/x"], found[f"{name}/y"]) for name in ("train", "test")}
         return Domain("blocks", splits, ("a", "b", "c", "d"), "image")
+
+
+@dataclass(frozen=True)
+class ClassMeans:
+    """The nearest mean of a class in frozen features; takes no memory worth the word beside them."""
+
+    name: ClassVar[str] = "class-means"
+    needs: ClassVar[frozenset[str]] = frozenset({"target"})
+
+    def fit(self, ctx: Context) -> Fitted:
+        import torch
+
+        train = ctx.features("target")
+        means_CD = torch.stack([train.x[train.y == c].mean(0) for c in range(ctx.num_classes)])
+        return ctx.on_features(lambda x_BD: -torch.cdist(x_BD.float(), means_CD))
+
+
+@hookimpl
+def tlbench_strategies() -> list[type]:
+    return [ClassMeans]
 
 
 @hookimpl

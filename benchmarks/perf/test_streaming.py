@@ -374,7 +374,7 @@ def _grown(count: int, folder: Path | None) -> list[str]:
     """A row of the table of growth: fine-tuning and frozen features under the limit, and fine-tuning without one."""
     found: dict[str, Trialed] = {}
     for name, limit, strategy in (
-        ("limited", LIMIT, "fine-tune"), ("features", LIMIT, "linear-probe"), ("whole", None, "fine-tune"),
+        ("limited", LIMIT, "fine-tune"), ("features", LIMIT, "class-means"), ("whole", None, "fine-tune"),
     ):  # fmt: skip
         with tempfile.TemporaryDirectory(dir=folder) as place:
             found[name] = trialed(count, limit, Path(place), strategy)
@@ -406,7 +406,7 @@ HEADER = ["from", "n", "disk", "memory, or files", "ratio", "gate"]
 WORDS = """
 Largest memory of a process [MiB] that does one trial on so many images of 32², the whole of it: Python, torch, mapped
 pages of files. Fine-tuning of a small CNN (100 steps of 64 images) and scores of the test set, a tenth of the images up
-to 20,000; in another process a linear probe on frozen features of all images. Larger data than the limit are read batch
+to 20,000; in another process the means of frozen features of all images. Larger data than the limit are read batch
 by batch from the cache's file. Accuracy and losses with a limit and without are equal.
 """
 

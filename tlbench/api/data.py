@@ -105,6 +105,7 @@ class Graph:
 class Pool:
     """Examples with one role in a problem; ``y`` is ``None`` where the task withholds the labels.
 
+    ``x`` of a large data set is not an array but rows of one on the disk, which are indexed alike.
     ``group`` int64 [N] is for metrics alone: a method's pools have none, whatever the task puts there.
     """
 

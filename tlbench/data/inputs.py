@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tlbench.data.rows import PIECE, Rows, cores, pieces, release
+from tlbench.data.rows import PIECE, Rows, cores, release
 
 if TYPE_CHECKING:
     from tlbench.api.data import Array
@@ -92,11 +92,11 @@ def to_tensors(x: Array | Rows | Mapping[str, Array], device: torch.device) -> A
     """Arrays, memory-mapped or not, as tensors on the device; never shares memory with a file."""
     if isinstance(x, Mapping):
         return {k: to_tensors(v, device) for k, v in x.items()}
-    if isinstance(x, Rows):  # no second copy in memory
+    if isinstance(x, Rows):  # no second copy in memory, and the file from its beginning to its end
         out = torch.empty(x.shape, dtype=torch.from_numpy(np.empty(0, x.dtype)).dtype, device=device)
-        done = 0
-        for piece in pieces(x):
-            out[done : done + len(piece)] = torch.from_numpy(piece)
-            done += len(piece)
+        step = max(1, PIECE // max(1, x[:1].nbytes))
+        for begin in range(0, len(x), step):
+            places = x.order[begin : begin + step]
+            out[torch.from_numpy(places).to(device)] = torch.from_numpy(x.read(places)).to(device)
         return out
     return torch.from_numpy(np.array(x)).to(device)

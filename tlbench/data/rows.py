@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,6 +53,11 @@ class Rows:
     @property
     def nbytes(self) -> int:
         return self.size * self.dtype.itemsize
+
+    @cached_property
+    def order(self) -> Array:
+        """The places of the view's rows in the order of the file."""
+        return np.arange(len(self)) if self._rows is None else np.argsort(self._rows, kind="stable")
 
     def __getitem__(self, chosen: Any) -> Any:
         if isinstance(chosen, tuple):

@@ -61,7 +61,8 @@ def predict(
     another shape or are not finite.
     """
     size = len(pool) if rows is None else len(rows)
-    parts = []
+    # at once: small parts that are kept would scatter over memory that could be used again
+    whole: Array = np.empty((size, pool.num_classes), np.float32)
     for begin in range(0, size, CHUNK):
         chosen = slice(begin, min(begin + CHUNK, size)) if rows is None else rows[begin : begin + CHUNK]
         x = _inputs(pool, chosen, conditions)
@@ -73,10 +74,9 @@ def predict(
             raise TrialError(
                 f"the predictor gave scores of shape {list(scores.shape)}; expected [B, C] = {list(expected)}"
             )
-        parts.append(scores.float().cpu().numpy())
+        whole[begin : begin + CHUNK] = scores.float().cpu().numpy()
         if windows is not None:
             windows.append((expected[0], seconds))
-    whole: Array = np.ascontiguousarray(np.concatenate(parts))  # sums depend on the order in memory
     if not np.isfinite(whole).all():
         bad = int((~np.isfinite(whole)).any(1).sum())
         raise TrialError(f"the predictor gave scores that are not finite for {bad} of {size} examples")

@@ -22,7 +22,7 @@ from tlbench.data.rows import Rows, pieces
 from tlbench.data.subsets import validation_rows
 from tlbench.errors import BudgetError, SkipTrial, TrialError, unknown
 from tlbench.models.blocks import features_at
-from tlbench.training.ahead import chunks
+from tlbench.training.ahead import chunks, first_of
 from tlbench.training.augment import augmentation
 from tlbench.training.compiling import compiled
 from tlbench.training.loop import Phase, play
@@ -248,9 +248,16 @@ class TrialContext:
         net = self.backbone().eval()
         scale = scaling(self.models.transform, self.device)
         cast = self.recipe.precision == "bfloat16"
+        size, done = len(first_of(x)), 0
+        features_ND = torch.empty(0)
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=cast):
-            parts = [features_at(net, scale(part), block).float() for part in chunks(x, FEATURE_CHUNK, self.device)]
-        return torch.cat(parts)
+            for part in chunks(x, FEATURE_CHUNK, self.device):
+                found = features_at(net, scale(part), block).float()
+                if not done:  # at once: small parts that are kept would scatter over memory that could be used again
+                    features_ND = found.new_empty((size, *found.shape[1:]))
+                features_ND[done : done + len(found)] = found
+                done += len(found)
+        return features_ND
 
     def _weights_name(self) -> str:
         """What decides a frozen backbone's features: the weights themselves."""
