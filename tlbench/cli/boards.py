@@ -22,7 +22,10 @@ FORMATS = {"md": "markdown", "latex": "latex"} | {
 def add(command: Commands) -> None:
     """Add them."""
     board = command("leaderboard", _leaderboard, "transfer gain, negative transfer and throughput of one or more runs")
-    board.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run folder")
+    board.add_argument(
+        "runs", nargs="*", type=Path, metavar="RUN",
+        help="run folder; of a trial that several have, the last one's result counts (`tlbench merge` compares them)",
+    )  # fmt: skip
     board.add_argument("--metric", help="the score to rank by (default: the suite's first); with --from, its name")
     board.add_argument("--group", metavar="TEXT", help="show only tasks and backbones whose title has this in it")
     board.add_argument(
