@@ -103,7 +103,7 @@ def make(folder: Path, shape: tuple[int, int, int]) -> Path:
 
 @dataclass(frozen=True)
 class Seen:
-    """A board of a fresh process: wall seconds, seconds of processor time, MiB at most, and what was shown."""
+    """A board of a fresh process: wall seconds, seconds of processor time with that of its helpers, what was shown."""
 
     wall: float
     cpu: float
@@ -193,8 +193,9 @@ def main(folder: Path, most: int) -> None:
             "",
             "Seconds from the start of the interpreter to the board shown, plugins and all. From the index: median",
             "(smallest to largest) of 5 runs; from the text, which also writes the index: one run. The text is read",
-            "anew below 8 MB. What is shown is the same to the letter. *line by line*: processor seconds of reading",
-            "every line by itself and making its board, in a warm process.",
+            "anew below 8 MB, and by several processes above 128 MB, whose processor seconds are added up.",
+            "What is shown is the same to the letter. *line by line*: processor seconds of reading every line by",
+            "itself and making its board, in a warm process.",
             "",
             "| records | MB | index: wall | index: processor | text: wall | text: processor | line by line |",
             "|---|---|---|---|---|---|---|",

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlbench.leaderboard.statistics import CurveGains, Floats, Ints, curve_gains
+from tlbench.leaderboard.view import DENSE, ranked
 from tlbench.leaderboard.view import joint as joint
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def pair(table: Table) -> Pairing:
     score = table.numbers["score"]
     ok = (table.status == "ok") & np.isfinite(score) & ~table.source_model
     codes, axes = table.codes, table.axes
-    seeds = np.unique(table.seed, return_inverse=True)[1].astype(np.int64)
+    seeds = ranked(table.seed)
     shared = [codes["target"], codes["task"], codes["backbone"], codes["recipe"], seeds]
 
     wanted = _match(table, ok, shared, have=table.name, want=table.wanted)
@@ -122,6 +123,13 @@ def _match(table: Table, ok: Bools, shared: list[Ints], have: Ints, want: Ints, 
         columns.append(np.concatenate((its_source[asking], source[candidates])))
         code = joint(columns)
         asked, offered = code[: len(asking)], code[len(asking) :]
+        low, high = int(code.min()), int(code.max())
+        if high - low < DENSE:
+            known = np.full(high - low + 1, -1, dtype=np.int64)
+            known[offered[::-1] - low] = candidates[::-1]  # backwards, so that the first of equal ones stays
+            answer = known[asked - low]
+            found[asking] = np.where(answer >= 0, answer, found[asking])
+            continue
         order = np.argsort(offered, kind="stable")
         place = np.minimum(np.searchsorted(offered[order], asked), len(order) - 1)
         hit = offered[order][place] == asked

@@ -19,6 +19,7 @@ from tlbench.leaderboard.model import Group, Row
 from tlbench.leaderboard.pairing import BLIND, CEILING, FLOOR, Pairing, joint
 from tlbench.leaderboard.standing import standings
 from tlbench.leaderboard.statistics import Estimate, Floats, Ints, student_intervals, verdicts
+from tlbench.leaderboard.view import ranked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,7 @@ def assemble(
     source, target = table.codes["source"][members], table.codes["target"][members]
     unit = joint([row, source, target])
     # A pair with compared cells is made of those alone; one without is made of what it has, and does not count.
-    _, unit = np.unique(unit, return_inverse=True)
+    unit = ranked(unit)
     touched = np.bincount(unit, compared, minlength=int(unit.max()) + 1) > 0
     used = np.flatnonzero(compared | (usable & ~touched[unit]))
     used = used[np.lexsort((table.seed[members[used]], unit[used]))]

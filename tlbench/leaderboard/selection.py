@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlbench.leaderboard.pairing import Bools, Pairing, joint
+from tlbench.leaderboard.view import ranked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +68,7 @@ def select(table: Table, pairing: Pairing, members: Ints, common: bool) -> Selec
     pairs = joint([source, target])
     free = source < 0
     _, one_each, cell = np.unique(joint([pairs, seed]), return_index=True, return_inverse=True)
-    spot = np.unique(joint([target, seed]), return_inverse=True)[1]  # a cell whatever its source
+    spot = ranked(joint([target, seed]))  # a cell whatever its source
     spot_of_cell = spot[one_each]
     shown = np.unique(row[usable])
     with_source = np.unique(row[usable & ~free])

@@ -38,12 +38,27 @@ def in_order(places: NDArray[np.int64]) -> list[int]:
     return found
 
 
+DENSE = 2**24
+"""Numbers up to which a table of all is cheaper than sorting."""
+
+
+def ranked(code: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each number [N] its rank among the different ones, as of ``np.unique(code, return_inverse=True)[1]``."""
+    low, high = (int(code.min()), int(code.max())) if len(code) else (0, 0)
+    if high - low >= DENSE:
+        return np.unique(code, return_inverse=True)[1].astype(np.int64)
+    there = np.zeros(high - low + 1, dtype=bool)
+    there[code - low] = True
+    place: NDArray[np.int64] = (np.cumsum(there) - 1)[code - low]
+    return place
+
+
 def joint(columns: list[NDArray[np.int64]]) -> NDArray[np.int64]:
     """One number for each combination of the columns [N]: equal exactly where all columns are."""
     code = np.zeros(len(columns[0]), dtype=np.int64)
     for column in columns:
         low, high = (int(column.min()), int(column.max())) if len(column) else (0, 0)
         if int(code.max(initial=0)) > 2**62 // (high - low + 1):
-            code = np.unique(code, return_inverse=True)[1].astype(np.int64)
+            code = ranked(code)
         code = code * (high - low + 1) + (column - low)
     return code
