@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV, PredefinedSplit, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from tlbench.functional import logistic_fits, logistic_probe, ridge_fits
 
@@ -92,3 +95,22 @@ def test_a_joint_probe_knows_labels_with_gaps_and_single_examples() -> None:
     assert bias[[1, 3, 5]].tolist() == [-1e4] * 3
     single, _ = logistic_probe(x[:3], y[:3], 3, PATH.tolist(), joint=True)
     np.testing.assert_allclose(single, logistic_probe(x[:3], y[:3], 3, [1.0])[0], atol=1e-3)
+
+
+@pytest.mark.parametrize(("n", "classes"), [(15, 5), (60, 2), (90, 3)])
+@pytest.mark.parametrize("held", [0, 12])
+def test_a_probe_is_to_the_bit_that_of_a_grid_search_over_a_pipeline(n: int, classes: int, held: int) -> None:
+    x, y = _problem(n, 20, classes, seed=n)
+    y[:classes] = np.arange(classes)  # with a validation set too, each class is in the training part
+    rule: Any = (
+        PredefinedSplit(np.where(np.arange(n) < n - held, -1, 0)) if held else StratifiedKFold(min(5, n // classes))
+    )
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000))
+    grid = {"logisticregression__C": PATH.tolist()}
+    best = GridSearchCV(pipeline, grid, cv=rule, scoring="accuracy").fit(x, y).best_estimator_
+    coef, intercept = best[1].coef_, best[1].intercept_
+    if classes == 2:
+        coef, intercept = np.vstack([-coef, coef]) / 2, np.concatenate([-intercept, intercept]) / 2
+    weight, bias = logistic_probe(x, y, classes, PATH.tolist(), split=n - held if held else None)
+    np.testing.assert_array_equal(weight, (coef / best[0].scale_).T)
+    np.testing.assert_array_equal(bias, intercept - coef @ (best[0].mean_ / best[0].scale_))

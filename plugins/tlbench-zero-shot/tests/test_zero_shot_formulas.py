@@ -278,3 +278,34 @@ def test_each_example_has_its_class_and_others_in_its_task(ways: int) -> None:
     assert bool(task[torch.arange(50), y].all())
     assert set(task.sum(1).tolist()) == {min(ways, 6)}
     assert bool(task.any(0).all())
+
+
+@pytest.mark.parametrize("labels", ["zero-one", "signed"])
+@pytest.mark.parametrize("noise", [0.5, 3.0])
+def test_eszsl_chooses_what_one_map_for_each_pair_of_penalties_chooses(labels: Any, noise: float) -> None:
+    """All pairs come from one product for each gamma and one solution for each lambda."""
+    rng = np.random.default_rng(0)
+    seen = rng.random((10, 6))
+    y = np.arange(200) % 10
+    x = seen[y] @ rng.normal(size=(6, 12)) + noise * rng.normal(size=(200, 12))
+    found = ESZSL(labels=labels)._choose(*(torch.from_numpy(v) for v in (x, y, seen)), np.random.default_rng(3))
+    grid, score = [10.0**k for k in range(-3, 4)], {}
+    order = np.random.default_rng(3).permutation(10)
+    for gamma in grid:
+        for lam in grid:
+            each = []
+            for group in np.array_split(order, 5):
+                held, rest = np.sort(group), np.setdiff1d(order, group)
+                out = np.isin(y, held)
+                target = np.eye(10)[y[~out]][:, rest]
+                target = target if labels == "zero-one" else 2 * target - 1
+                left = np.linalg.solve(x[~out].T @ x[~out] + gamma * np.eye(12), x[~out].T @ target @ seen[rest])
+                v = np.linalg.solve(seen[rest].T @ seen[rest] + lam * np.eye(6), left.T).T
+                said = held[(x[out] @ v @ seen[held].T).argmax(1)]
+                each.append(np.mean([(said == y[out])[y[out] == c].mean() for c in held]))
+            score[gamma, lam] = np.mean(each)
+    best = max(score.values())
+    assert found.score == pytest.approx(best)
+    assert (found.gamma, found.lam) == max(
+        (p for p in score if score[p] > best - 1e-12), key=lambda p: np.log10(p).sum()
+    )

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tlbench.functional import class_means
 from tlbench_zero_shot.spectrum import spectrum
 from tlbench_zero_shot.unseen import NEEDS, Normalise, OnFeatures, classes_of, require_calibration
 
@@ -106,10 +105,16 @@ class ESZSL:
             values_R, basis_DR = spectrum(x_ND[~out])
             x_NR = x_ND @ basis_DR
             xys_RA = x_NR[~out].T @ (self._y(torch.searchsorted(rest, y_N[~out]), len(rest)) @ s_SA)
+            # x' V s = (x' / (values + gamma) X Y S') (S S' + lambda I)^-1 s: a product for each gamma, a solution for
+            # each lambda, and what joins a pair of them is as small as the attributes
+            gram_AA, one = s_SA.T @ s_SA, torch.eye(s_SA.shape[1], dtype=s_SA.dtype, device=s_SA.device)
+            right_LAH = torch.linalg.solve(torch.stack([gram_AA + lam * one for lam in lams]), seen_SA[held].T)
+            class_MH = torch.nn.functional.one_hot(truth, len(held)).double()
+            count_H = class_MH.sum(0).clamp(min=1)
             for i, gamma in enumerate(gammas):
-                for j, lam in enumerate(lams):
-                    v_RA = bilinear_map(values_R, xys_RA, s_SA, gamma, lam)
-                    right = ((x_NR[out] @ v_RA) @ seen_SA[held].T).argmax(1) == truth
-                    found[i, j] += float(class_means(right[:, None].double(), truth, len(held)).mean())
+                left_MA = (x_NR[out] / (values_R + gamma)) @ xys_RA
+                right_LM = (left_MA @ right_LAH).argmax(2) == truth
+                right_LH = right_LM.double() @ class_MH / count_H
+                found[i] += [float(right_H.mean()) for right_H in right_LH]
         i, j = max(np.ndindex(found.shape), key=lambda at: (found[at], sum(at)))
         return Chosen(gammas[i], lams[j], float(found[i, j]) / len(groups))
