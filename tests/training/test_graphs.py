@@ -144,6 +144,30 @@ def test_episodes_are_replayed_too(make_context: Any) -> None:
     assert same(*found)
 
 
+def test_a_loss_may_hold_the_context_and_draw_nothing_from_it(make_context: Any) -> None:
+    def holding(draws: bool) -> Callable[[TrialContext], nn.Module]:
+        def train(ctx: TrialContext) -> nn.Module:
+            model = ctx.classifier()
+
+            def loss(b: Any, s: Any) -> Any:
+                size = ctx.num_classes if not draws else int(ctx.rng.choice([3, 3]))
+                return F.cross_entropy(model(b.x), b.y) / size
+
+            ctx.take_turns(Turn(loss, model.head, times=3), Turn(supervised(model), model.backbone))
+            return model
+
+        return train
+
+    said: list[str] = []
+    graphs = taped(said)
+    assert same(outcome(make_context, holding(False), graphs), outcome(make_context, rounded(holding(False)), None))
+    assert said == []
+    assert graphs.replayed == 4 * STEPS - 2 * OBSERVED
+    outcome(make_context, holding(True), taped(said))
+    assert len(said) == 1
+    assert "it keeps something from step to step (loss:ctx.rng)" in said[0]
+
+
 def test_a_trial_that_goes_on_from_a_checkpoint_is_replayed_to_the_same_bits(make_context: Any, tmp_path: Path) -> None:
     def stopping(after: int) -> Callable[[], bool]:
         asked = iter(range(10_000))
