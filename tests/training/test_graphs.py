@@ -144,6 +144,30 @@ def test_episodes_are_replayed_too(make_context: Any) -> None:
     assert same(*found)
 
 
+def test_a_loss_may_hold_the_context_and_draw_nothing_from_it(make_context: Any) -> None:
+    def holding(draws: bool) -> Callable[[TrialContext], nn.Module]:
+        def train(ctx: TrialContext) -> nn.Module:
+            model = ctx.classifier()
+
+            def loss(b: Any, s: Any) -> Any:
+                size = ctx.num_classes if not draws else int(ctx.rng.choice([3, 3]))
+                return F.cross_entropy(model(b.x), b.y) / size
+
+            ctx.take_turns(Turn(loss, model.head, times=3), Turn(supervised(model), model.backbone))
+            return model
+
+        return train
+
+    said: list[str] = []
+    graphs = taped(said)
+    assert same(outcome(make_context, holding(False), graphs), outcome(make_context, rounded(holding(False)), None))
+    assert said == []
+    assert graphs.replayed == 4 * STEPS - 2 * OBSERVED
+    outcome(make_context, holding(True), taped(said))
+    assert len(said) == 1
+    assert "it keeps something from step to step (loss:ctx.rng)" in said[0]
+
+
 def test_a_trial_that_goes_on_from_a_checkpoint_is_replayed_to_the_same_bits(make_context: Any, tmp_path: Path) -> None:
     def stopping(after: int) -> Callable[[], bool]:
         asked = iter(range(10_000))
@@ -236,6 +260,22 @@ def by_host_number(model: nn.Module) -> Any:
     return lambda b, s: F.cross_entropy(model(b.x), b.y) * torch.tensor(0.5)
 
 
+def by_sparse(model: nn.Module) -> Any:
+    halves = torch.eye(3).mul(0.5).to_sparse()
+    return lambda b, s: F.cross_entropy(torch.sparse.mm(halves, model(b.x).T).T, b.y)
+
+
+def by_notes(model: nn.Module) -> Any:
+    notes: dict[str, Any] = {}
+
+    def loss(b: Any, s: Any) -> Any:
+        notes.clear()  # so that a new tensor may come to stand where the old one stood
+        notes["scores"] = model(b.x).detach()
+        return F.cross_entropy(model(b.x), b.y)
+
+    return loss
+
+
 def by_iterator(model: nn.Module) -> Any:
     rates = iter([1.0] * 25 + [2.0] * 100)
     return lambda b, s: F.cross_entropy(model(b.x), b.y) * next(rates)
@@ -250,9 +290,11 @@ def by_iterator(model: nn.Module) -> Any:
         (by_chance, "it draws random numbers (aten::"),
         (by_count, "it keeps something from step to step (loss:count)"),
         (by_history, "it keeps something from step to step (len(loss:before))"),
-        (by_bank, "it does something else from step to step (aten::mul.Tensor)"),
+        (by_bank, "it keeps something from step to step (loss:bank['mean'])"),
         (by_generator, "it keeps something from step to step (loss:rng)"),
         (by_host_number, "it makes a tensor of numbers of the host"),
+        (by_sparse, "it uses a sparse tensor (aten::"),
+        (by_notes, "it keeps something from step to step (loss:notes['scores'])"),
         (by_iterator, "it holds an iterator (loss:rates)"),
     ],
     ids=lambda v: getattr(v, "__name__", ""),

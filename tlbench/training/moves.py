@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from tlbench.api.types import Step, Terms, Turn
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tlbench.api.types import Step, Turn
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Move:
         """Take the step; the terms of its loss, detached and still on the device."""
         with self.cast():
             terms = self.turn.loss(*given, step)
-        total = add_up(terms)
+        named = {"loss": terms} if isinstance(terms, Tensor) else terms
+        total = add_up(named)
         for parameter in self.trained:  # what zero_grad() does, without its bookkeeping
             parameter.grad = None
         if self.alone:
@@ -43,15 +45,11 @@ class Move:
             nn.utils.clip_grad_norm_(self.trained, self.clip_norm)
         for optimizer in self.optimizers:
             optimizer.step()
-        if isinstance(terms, Mapping):
-            return {name: term.detach() for name, term in terms.items()}
-        return {"loss": terms.detach()}
+        return {name: term.detach() for name, term in named.items()}
 
 
-def add_up(terms: Terms) -> Tensor:
+def add_up(terms: Mapping[str, Tensor]) -> Tensor:
     """The sum of the terms. Raises ``ValueError`` where there are none."""
-    if not isinstance(terms, Mapping):
-        return terms
     total: Tensor | None = None
     for term in terms.values():
         total = term if total is None else total + term

@@ -61,10 +61,10 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return func(*args, **kwargs)
         self.refusal = self.refusal or _why_not(func, name, args, kwargs, self._device)
         self.ops.append((name, self._said(args), self._said(kwargs)))
-        given = {_place(t) for t in _tensors((args, kwargs))}
+        given = {_place(t) for t in _tensors((args, kwargs)) if t.layout is torch.strided}
         found = func(*args, **kwargs)
         for tensor in _tensors(found):
-            if _place(tensor) not in given:
+            if tensor.layout is torch.strided and _place(tensor) not in given:
                 self._count += 1  # memory is used again within a step: a place alone says nothing
                 self._made[_place(tensor)] = self._count
         return found
@@ -76,7 +76,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._made.clear()
 
     def _said(self, value: Any) -> Any:
-        if isinstance(value, Tensor):
+        if isinstance(value, Tensor) and value.layout is torch.strided:
             place = _place(value)
             whose = ("made", self._made[place]) if place in self._made else ("outside", place)
             return (*whose, tuple(value.shape), value.stride(), value.storage_offset(), value.dtype)
@@ -84,7 +84,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return tuple((name, self._said(part)) for name, part in value.items())
         if isinstance(value, Sequence) and not isinstance(value, str):
             return tuple(self._said(part) for part in value)
-        return repr(value)
+        return "" if isinstance(value, Tensor) else repr(value)
 
 
 def _place(tensor: Tensor) -> int:
@@ -113,6 +113,8 @@ def _why_not(func: Any, name: str, args: Any, kwargs: Mapping[str, Any], device:
         return f"it draws random numbers ({name})"
     if name == "aten::lift_fresh":
         return "it makes a tensor of numbers of the host"
+    if any(t.layout is not torch.strided for t in _tensors((args, kwargs))):
+        return f"it uses a sparse tensor ({name})"
     away = next((t for t in _tensors((args, kwargs)) if t.device.type != device.type), None)
     if away is not None:
         return f"it uses a tensor on the {away.device.type} ({name})"

@@ -88,8 +88,9 @@ def set_rate(group: dict[str, Any], rate: float, device: torch.device) -> None:
     """
     if device.type == "cuda":
         rate = float(np.float32(rate))
-    if isinstance(group["lr"], torch.Tensor):
-        group["lr"].fill_(rate)
+    held = group["lr"]
+    if isinstance(held, torch.Tensor):
+        held.fill_(rate)
     else:
         group["lr"] = rate
 

@@ -1,6 +1,6 @@
-"""Steadiness: whether a function kept something of its own from one call to the next: a count, a list, a generator.
+"""Steadiness: whether a function kept something of its own from one call to the next: a count, a tensor, a generator.
 
-What it kept may decide what it does in a later call, and a replay would not know.
+What it kept may decide what it does in a later call, or what another function does, and a replay would not know.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PLAIN = (int, float, complex, bool, str, bytes, type(None), np.generic)
 def memory_of(function: Any) -> dict[str, Any]:
     """Path -> value of every plain value and every length that can be reached from a function's closure.
 
-    Contents of tensors and arrays are left out. Raises ``Unclear`` where this cannot be told.
+    Of tensors and arrays counts which they are, not what is in them. Raises ``Unclear`` where this cannot be told.
     """
     found: dict[str, Any] = {}
     seen: dict[int, Any] = {}
@@ -40,13 +40,28 @@ def memory_of(function: Any) -> dict[str, Any]:
     return found
 
 
+class _Which:
+    """An object that is equal to itself alone, and kept, so that no other takes its place in memory."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Which) and self._value is other._value
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 class Unclear(Exception):
     """It cannot be told whether a function keeps anything."""
 
 
 def _parts(path: str, value: Any, found: dict[str, Any]) -> list[tuple[str, Any]]:
     """What there is to look at inside; what is decided here goes to ``found``."""
-    if isinstance(value, torch.Tensor | np.ndarray | ModuleType | BuiltinFunctionType | type):
+    if isinstance(value, torch.Tensor | np.ndarray):
+        found[path] = _Which(value)
+        return []
+    if isinstance(value, ModuleType | BuiltinFunctionType | type):
         return []
     if isinstance(value, np.random.Generator):
         found[path] = repr(value.bit_generator.state)
@@ -57,6 +72,8 @@ def _parts(path: str, value: Any, found: dict[str, Any]) -> list[tuple[str, Any]
     if isinstance(value, random.Random):
         found[path] = hash(value.getstate())
         return []
+    if type(value).__module__.startswith("tlbench.training."):  # the context keeps books of its own, and draws
+        return [(f"{path}.rng", value.rng)] if hasattr(value, "rng") else []
     if isinstance(value, Iterator):
         raise Unclear(f"it holds an iterator ({path})")
     if isinstance(value, Mapping):
