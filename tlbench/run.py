@@ -61,6 +61,8 @@ class Options:
     memory_limit: int | None = None
     checkpoint_seconds: float = 20.0
     save_predictions: bool = False
+    fuse_seeds: bool = False
+    """Train seeds as one where it pays: the same results to rounding, not to the bit."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,7 @@ class Run:
             memory_limit=self.options.memory_limit,
             checkpoint_seconds=self.options.checkpoint_seconds,
             save_predictions=self.options.save_predictions,
+            fuse_seeds=self.options.fuse_seeds,
         )
         return HostWork(spec, watcher.started)
 

@@ -21,6 +21,7 @@ def add(command: Commands) -> None:
     """Add them."""
     run = command("run", _run, "run a matrix of trials and show its leaderboard; again: go on where it stopped")
     _run_arguments(run)
+    run.add_argument("--fuse-seeds", action="store_true", help="train seeds as one where it pays (changes last digits)")
     run.add_argument("--retry-failed", action="store_true", help="try failed, out-of-memory and timed-out trials again")
     run.add_argument("--quiet", action="store_true", help="say only what went wrong, and the leaderboard")
     run.add_argument(
@@ -83,6 +84,7 @@ def _options(args: argparse.Namespace) -> Options:
         retry_failed=getattr(args, "retry_failed", False),
         memory_limit=int(args.memory_limit * 2**30) if args.memory_limit is not None else None,
         save_predictions=args.save_predictions,
+        fuse_seeds=getattr(args, "fuse_seeds", False),
     )
 
 

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from tlbench.results.store import RunFolder
 from tlbench.training.context import FeatureCache
 
 if TYPE_CHECKING:
+    from functools import partial
+
     from tlbench.api.types import InputTransform
     from tlbench.evaluation.judging import Predictions
 
@@ -49,6 +52,9 @@ class Bench:
 
     spec: Mapping[str, Any]
     stop: Callable[[], bool] = lambda: False
+    meet: Callable[[partial[None]], bool] | None = None
+    """Where trials run together: what a training is offered to, before it is done alone."""
+    clock: Callable[[], float] = time.perf_counter
     _loaded: dict[str, Loaded] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -176,10 +182,12 @@ def make_spec(
     checkpoint_seconds: float = 20.0,
     save_predictions: bool = False,
     share: bool = True,
+    fuse_seeds: bool = False,
 ) -> dict[str, Any]:
     """Everything that another process needs to make the same bench, as plain data.
 
     ``share``: trials of which nothing of the target is seen share their training; see ``tlbench.execution.sharing``.
+    ``fuse_seeds``: trials that differ in the seed alone run together; see ``tlbench.execution.together``.
     """
     return {
         "plugins": dict(plugins.spec),
@@ -196,6 +204,7 @@ def make_spec(
         "checkpoint_seconds": checkpoint_seconds,
         "save_predictions": save_predictions,
         "share": share,
+        "fuse_seeds": fuse_seeds,
     }
 
 

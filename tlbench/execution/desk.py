@@ -19,6 +19,7 @@ from tlbench.training.tape import Tape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from functools import partial
 
     from tlbench.api.data import Pool, Problem, TestEpisodes
     from tlbench.api.recipe import Recipe
@@ -45,8 +46,14 @@ class Desk:
     bench: Bench
     conditions: Conditions
 
-    def context(self, given: Mapping[str, Pool], tape: Tape, checkpoints: Checkpoints) -> TrialContext:
-        """A context over these pools."""
+    def context(
+        self,
+        given: Mapping[str, Pool],
+        tape: Tape,
+        checkpoints: Checkpoints,
+        meet: Callable[[partial[None]], bool] | None = None,
+    ) -> TrialContext:
+        """A context over these pools; ``meet`` as in ``open_context``."""
         return open_context(
             given,
             num_classes=self.num_classes,
@@ -59,6 +66,7 @@ class Desk:
             stop=self.bench.stop,
             features=self.bench.features,
             extras=self.extras,
+            meet=meet,
         )
 
 

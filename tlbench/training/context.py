@@ -6,6 +6,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,6 +61,8 @@ class _Session:
     stop: Callable[[], bool]
     features: FeatureCache
     judge: Callable[[Predictor, Pool], float] | None
+    meet: Callable[[partial[None]], bool] | None = None
+    """Offers a training to those who may do it together with others'; whether they did."""
     phases: int = 0
     reported: dict[str, float] = field(default_factory=dict)
 
@@ -268,7 +271,8 @@ class TrialContext:
         )
         session.phases += 1
         budget.used += steps
-        play(
+        training = partial(
+            play,
             turns,
             phase,
             streams={name: self._stream(name) for turn in turns for name in turn.on},
@@ -279,6 +283,8 @@ class TrialContext:
             rng=self.rng,
             stop=session.stop,
         )
+        if session.meet is None or not session.meet(training):
+            training()
 
     def _stream(self, name: str | Episodes) -> Stream | EpisodeStream:
         pool = name if isinstance(name, str) else name.pool
@@ -321,9 +327,13 @@ def open_context(
     stop: Callable[[], bool] = lambda: False,
     features: FeatureCache | None = None,
     extras: Extras | None = None,
+    meet: Callable[[partial[None]], bool] | None = None,
 ) -> TrialContext:
-    """A context for one trial; ``judge`` gives the run's first metric of a predictor on a pool, for ``ctx.score``."""
-    session = _Session(tape, checkpoints, stop, features or FeatureCache(), judge)
+    """A context for one trial; ``judge`` gives the run's first metric of a predictor on a pool, for ``ctx.score``.
+
+    ``meet`` is offered each training first, as a call of the loop; see ``tlbench.training.fusing``.
+    """
+    session = _Session(tape, checkpoints, stop, features or FeatureCache(), judge, meet)
     budget = _Budget(recipe.total_steps(_leading(given)))
     return TrialContext(given, num_classes, models, recipe, start, session, extras or Extras(), budget)
 

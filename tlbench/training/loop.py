@@ -58,6 +58,7 @@ def play(
     checkpoints: Checkpoints,
     rng: np.random.Generator,
     stop: Callable[[], bool],
+    clip: Callable[[list[nn.Parameter], float], object] = nn.utils.clip_grad_norm_,
 ) -> None:
     """Run ``phase.steps`` rounds. Raises ``Diverged``, or ``Interrupted`` after saving a checkpoint."""
     modules = [m for t in turns for g in groups_of(t.update) for m in modules_of(g)]
@@ -108,7 +109,7 @@ def play(
                 else:
                     total.backward()  # type: ignore[no-untyped-call]
                 if recipe.clip_norm is not None:
-                    nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
+                    clip(trained, recipe.clip_norm)
                 for o in mine:
                     optimizers[o].step()
 
