@@ -209,3 +209,26 @@ def test_trials_taken_back_are_done_one_by_one() -> None:
         schedule.finish(one, record(one))
     assert {t.seed for t in alone} == {0, 1, 2}
     assert schedule.take() is None
+
+
+def test_who_did_several_waits_until_their_ends_are_noted() -> None:
+    parents = seeds("parent", 3)
+    schedule = Schedule([*parents, *(replace(trial("child", p), seed=p.seed) for p in parents)])
+    first = schedule.take()
+    assert first is not None
+    group = schedule.alike(first, 1)
+    joined: list[int] = []
+
+    def serve() -> None:
+        schedule.settled(group)
+        child = schedule.take()
+        assert child is not None
+        joined.append(len(schedule.alike(child, 1)))
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    for parent in group:
+        time.sleep(0.02)
+        schedule.finish(parent, record(parent))
+    thread.join(5.0)
+    assert joined == [3]

@@ -139,6 +139,8 @@ class WorkerProcesses:
                         continue
                 for each, record in zip(trials, records or (), strict=False):
                     news.put((each, record))
+                if len(trials) > 1:
+                    schedule.settled(trials)  # so that what waited for them is handed out together as well
         except BaseException as error:
             news.put(error)
         finally:

@@ -28,6 +28,7 @@ class Schedule:
         self._families: dict[tuple[str, ...], dict[str, Trial]] | None = None  # of what is ready; made when first asked
         self._taken: set[str] = set()  # still in the queue, but handed out
         self._apart: set[str] = set()
+        self._out: set[str] = set()
         self._running = 0
         self._changed = threading.Condition()
         self._closed = False
@@ -53,6 +54,7 @@ class Schedule:
                     if self._families is not None:
                         self._families[_but_seed(trial)].pop(trial.key, None)
                     self._running += 1
+                    self._out.add(trial.key)
                     return trial
                 if not self._running:
                     return None
@@ -77,7 +79,14 @@ class Schedule:
                 del family[other.key]
                 self._taken.add(other.key)
             self._running += len(found)
+            self._out |= {t.key for t in found}
             return sorted([trial, *found], key=lambda t: t.seed)
+
+    def settled(self, trials: Sequence[Trial]) -> None:
+        """Wait until the ends of these are noted: what waited for them is ready then, all of it."""
+        with self._changed:
+            while not self._closed and any(t.key in self._out for t in trials):
+                self._changed.wait()
 
     def apart(self, trials: Sequence[Trial]) -> None:
         """Take back trials that were handed out together: each is to be done by itself."""
@@ -89,6 +98,7 @@ class Schedule:
                 else:
                     self._ready.appendleft(trial)
             self._running -= len(trials)
+            self._out -= {t.key for t in trials}
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -105,6 +115,7 @@ class Schedule:
         lost: list[tuple[Trial, str]] = []
         with self._changed:
             self._running -= 1
+            self._out.discard(trial.key)
             self._settle(trial, record, lost)
             self._changed.notify_all()
         return lost

@@ -175,7 +175,7 @@ class Measured:
         key = {**what, **self._where}
         path = self._folder / f"{hashlib.blake2b(canonical(key).encode(), digest_size=16).hexdigest()}.json"
         try:
-            gain = float(json.loads(path.read_text())["gain"])
+            gain = self.kept(path)
         except (OSError, ValueError, KeyError, TypeError):
             gain = measure()
             with contextlib.suppress(OSError):  # without a place to keep it, it is measured again
@@ -184,3 +184,8 @@ class Measured:
                 partial.write_text(json.dumps({**key, "gain": gain}))
                 partial.replace(path)
         return gain > WORTH
+
+    @staticmethod
+    def kept(path: Path) -> float:
+        """The gain that a file keeps. Raises ``OSError``, or ``ValueError``, ``KeyError`` or ``TypeError``."""
+        return float(json.loads(path.read_text())["gain"])

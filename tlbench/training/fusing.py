@@ -21,16 +21,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from tlbench.api.types import Batch, Step, Terms, Turn
+from tlbench.api.types import Step, Terms, Turn
 from tlbench.errors import Diverged
 from tlbench.training.checkpoint import Interrupted
-from tlbench.training.fused_tape import FusedCheckpoints, FusedTape, Seed, Weights
+from tlbench.training.fused_streams import Batches, first_batches
+from tlbench.training.fused_tape import FusedCheckpoints, FusedTape, Seed
 from tlbench.training.generators import generators, same
 from tlbench.training.loop import play, set_mode
 from tlbench.training.optim import groups_of
 from tlbench.training.shadows import Shadows, state
-from tlbench.training.stacked import Refused, Stacked, stack_of
-from tlbench.training.streams import Stream, taken
+from tlbench.training.stacked import Refused, stack_of
+from tlbench.training.stacked_weights import Weights
 
 if TYPE_CHECKING:
     from tlbench.api.types import Terms
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
 FEWEST = 100
 """Steps below which nothing is fused: comparing and measuring would cost more than there is to gain."""
-MOST = 2 << 30
-"""Bytes of examples that are laid end to end at most."""
 WORTH = 1.1
 """What a measurement must show before a shape is fused: a margin over noise."""
 CLOSE = 1e-4
@@ -79,7 +78,7 @@ class _Together:
     loss: Callable[..., Terms]
     """The loss of all seeds: a shadow that takes and gives stacked tensors."""
     pools: tuple[str, ...]
-    _streams: dict[str, _Batches] = field(default_factory=dict)
+    _streams: dict[str, Batches] = field(default_factory=dict)
     _rehearsed: bool = False
 
     @classmethod
@@ -119,10 +118,10 @@ class _Together:
         }
 
     @property
-    def streams(self) -> dict[str, _Batches]:
+    def streams(self) -> dict[str, Batches]:
         if not self._streams:
             each = [seed.call.keywords["streams"] for seed in self.seeds]
-            self._streams = {name: _Batches.of([streams[name] for streams in each]) for name in self.pools}
+            self._streams = {name: Batches.of([streams[name] for streams in each]) for name in self.pools}
         return self._streams
 
     # ---- one step, in two ways -------------------------------------------------------------------
@@ -151,7 +150,8 @@ class _Together:
     def _compare(self) -> None:
         places = sorted({0, self.phase.steps // 2, self.phase.steps - 1})
         before, drawn = state(self.loss), generators()
-        _try([seed.call.keywords["streams"] for seed in self.seeds], self.pools, self.phase, self.loss)
+        streams = [seed.call.keywords["streams"] for seed in self.seeds]
+        _named(self.loss(*first_batches(streams, self.pools, self.phase.used), Step(0, self.phase.steps)))  # or refuses
         fused = [self._fused(index) for index in places]
         if state(self.loss) != before or not same(drawn, generators()):
             raise Refused(_IMPURE)
@@ -211,76 +211,6 @@ class _Together:
         for module in (module for seed in self.seeds for module in seed.modules):
             module.eval()
         return [end if error is None else error for error in tape.errors]
-
-
-@dataclass(eq=False)
-class _Batches:
-    """The batches of all seeds from one pool, by one look-up in their examples, which are laid end to end."""
-
-    streams: Sequence[Stream]
-    x: Tensor
-    y: Tensor | None
-    scale: Callable[[Any], Any]
-    begins: Tensor | None
-    """Where each seed's examples begin [K, 1]; ``None`` where all seeds have the same."""
-    labels: bool
-    """Whether all labels are classes, from 0 on."""
-    _epoch: int = -1
-    _rows: Tensor = field(default_factory=lambda: torch.empty(0))  # of this epoch [steps, K, B], and
-    _laid: Tensor = field(default_factory=lambda: torch.empty(0))  # where these rows are, end to end
-
-    @property
-    def batch_size(self) -> int:
-        """Of one seed, as each seed's tape counts."""
-        return self.streams[0].batch_size
-
-    @classmethod
-    def of(cls, streams: Sequence[Any]) -> _Batches:
-        held = [s.resident if isinstance(s, Stream) else None for s in streams]
-        parts = [part for part in held if part is not None and isinstance(part[0], Tensor)]
-        if len(parts) < len(streams):
-            raise Refused("batches are augmented, changed, or not of one tensor")
-        xs, ys, scale = [p[0] for p in parts], [p[1] for p in parts], parts[0][2]
-        if any(x.shape != xs[0].shape or x.dtype != xs[0].dtype for x in xs) or len({y is None for y in ys}) > 1:
-            raise Refused("their examples differ in number or shape")
-        labels = [y for y in ys if y is not None]
-        whole = all(not y.is_floating_point() and bool((y >= 0).all()) for y in labels)
-        if all(torch.equal(x, xs[0]) for x in xs[1:]) and all(torch.equal(y, labels[0]) for y in labels[1:]):
-            return cls(streams, xs[0], ys[0], scale, None, whole)
-        if sum(x.numel() * x.element_size() for x in xs) > MOST:
-            raise Refused("their examples are too many to be laid end to end")
-        begins = len(xs[0]) * torch.arange(len(xs), device=xs[0].device)[:, None]
-        return cls(streams, torch.cat(xs), torch.cat(labels) if labels else None, scale, begins, whole)
-
-    def batch(self, step: int) -> Batch:
-        """The batch of this step, of each seed its own."""
-        first = self.streams[0]
-        epoch, place = divmod(step, first.per_epoch)
-        if epoch != self._epoch:
-            used = first.per_epoch * first.batch_size
-            order_KN = torch.stack([stream.order(epoch)[:used] for stream in self.streams])
-            shape = (len(order_KN), first.per_epoch, first.batch_size)
-            self._rows = order_KN.view(shape).transpose(0, 1).contiguous()
-            self._laid = self._rows if self.begins is None else self._rows + self.begins
-            self._epoch = epoch
-        rows_KB, rows = self._rows[place], self._laid[place].view(-1)
-        x = self.scale(taken(self.x, rows))
-        y = None if self.y is None else Stacked(self.y.index_select(0, rows).view(*rows_KB.shape, *self.y.shape[1:]))
-        if y is not None:
-            y.labels = self.labels
-        return Batch(Stacked(x.view(*rows_KB.shape, *x.shape[1:])), y, Stacked(rows_KB))
-
-
-def _try(streams: Sequence[Mapping[str, Any]], pools: Sequence[str], phase: Phase, loss: Callable[..., Terms]) -> None:
-    """The loss of one step, before the examples of all seeds are laid end to end: what it refuses, it refuses now."""
-    batches = []
-    for name in pools:
-        each = [own[name].batch(phase.used) for own in streams]
-        parts = [[getattr(batch, part) for batch in each] for part in ("x", "y", "rows")]
-        if not all(p[0] is None or all(isinstance(t, Tensor) and t.shape == p[0].shape for t in p) for p in parts):
-            raise Refused("their batches differ in shape")
-        batches.append(Batch(*(None if p[0] is None else Stacked(torch.stack(p)) for p in parts)))
-    _named(loss(*batches, Step(0, phase.steps)))
 
 
 def clip_each(parameters: Sequence[nn.Parameter], most: float) -> None:
