@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -150,3 +151,84 @@ def test_many_threads_do_every_trial_once_and_no_child_before_its_parents() -> N
         descendants |= {t.key for t in layer if descendants & set(t.parents)}
     assert sorted(lost) == sorted(descendants - {failing.key})
     assert sorted(taken) == sorted({t.key for t in trials} - descendants | {failing.key})
+
+
+def seeds(strategy: str, count: int, *parents: Trial) -> list[Trial]:
+    return [replace(trial(strategy, *parents), seed=k) for k in reversed(range(count))]
+
+
+def test_seeds_of_one_kind_are_handed_out_together_in_their_order_and_once() -> None:
+    schedule = Schedule([*seeds("a", 3), *seeds("b", 1), *seeds("a", 5)[:2]])
+    first = schedule.take()
+    assert first is not None
+    assert [(name(t), t.seed) for t in schedule.alike(first, 1)] == [("a", k) for k in range(5)]
+    second = schedule.take()
+    assert second is not None
+    assert schedule.alike(second, 1) == [second]
+    for one in [*seeds("a", 5), second]:
+        schedule.finish(one, record(one))
+    assert schedule.take() is None
+
+
+def test_no_more_are_handed_out_than_leave_work_for_the_other_slots() -> None:
+    schedule = Schedule(seeds("a", 7))
+    sizes = []
+    while len(schedule._ready) > len(schedule._taken) and (first := schedule.take()) is not None:
+        sizes.append(len(schedule.alike(first, 2)))
+    assert sizes == [4, 2, 1]
+    many = Schedule(seeds("a", 30))
+    first = many.take()
+    assert first is not None
+    assert len(many.alike(first, 1)) == 8
+
+
+def test_children_that_become_ready_join_their_like() -> None:
+    parents = seeds("parent", 2)
+    children = [replace(trial("child", p), seed=p.seed) for p in parents]
+    schedule = Schedule([*parents, *children])
+    first = schedule.take()
+    assert first is not None
+    for parent in schedule.alike(first, 1):
+        schedule.finish(parent, record(parent))
+    child = schedule.take()
+    assert child is not None
+    assert sorted(t.seed for t in schedule.alike(child, 1)) == [0, 1]
+
+
+def test_trials_taken_back_are_done_one_by_one() -> None:
+    schedule = Schedule(seeds("a", 3))
+    first = schedule.take()
+    assert first is not None
+    schedule.apart(schedule.alike(first, 1))
+    alone = []
+    for _ in range(3):
+        one = schedule.take()
+        assert one is not None
+        assert schedule.alike(one, 1) == [one]
+        alone.append(one)
+        schedule.finish(one, record(one))
+    assert {t.seed for t in alone} == {0, 1, 2}
+    assert schedule.take() is None
+
+
+def test_who_did_several_waits_until_their_ends_are_noted() -> None:
+    parents = seeds("parent", 3)
+    schedule = Schedule([*parents, *(replace(trial("child", p), seed=p.seed) for p in parents)])
+    first = schedule.take()
+    assert first is not None
+    group = schedule.alike(first, 1)
+    joined: list[int] = []
+
+    def serve() -> None:
+        schedule.settled(group)
+        child = schedule.take()
+        assert child is not None
+        joined.append(len(schedule.alike(child, 1)))
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    for parent in group:
+        time.sleep(0.02)
+        schedule.finish(parent, record(parent))
+    thread.join(5.0)
+    assert joined == [3]

@@ -405,6 +405,9 @@ class Work(Protocol):
 
     def __call__(self, trial: Trial) -> Record: ...
 
+    def together(self, trials: Sequence[Trial]) -> list[Record]:
+        """Do trials that differ in the seed alone side by side, so that their trainings can be fused."""
+
     def started(self, trial: Trial, slot: str) -> None:
         """Tell whoever watches that this trial begins in that slot."""
 

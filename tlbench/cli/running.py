@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tlbench.run import Options, Run, Watcher
 
 
-_MORE = ("graphs", "channels-last", "compile")
+_MORE = ("graphs", "channels-last", "fuse-seeds", "compile")
 
 
 def add(command: Commands) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,6 +31,8 @@ from tlbench.results.store import RunFolder
 from tlbench.training.context import FeatureCache
 
 if TYPE_CHECKING:
+    from functools import partial
+
     from tlbench.api.types import InputTransform
     from tlbench.evaluation.judging import Predictions
 
@@ -55,6 +58,9 @@ class Bench:
 
     spec: Mapping[str, Any]
     stop: Callable[[], bool] = lambda: False
+    meet: Callable[[partial[None]], bool] | None = None
+    """Where trials run together: what a training is offered to, before it is done alone."""
+    clock: Callable[[], float] = time.perf_counter
     _loaded: dict[str, Loaded] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from tlbench.training.tape import Tape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from functools import partial
 
     from tlbench.api.data import Pool, Problem, TestEpisodes
     from tlbench.api.recipe import Recipe
@@ -46,8 +47,14 @@ class Desk:
     bench: Bench
     conditions: Conditions
 
-    def context(self, given: Mapping[str, Pool], tape: Tape, checkpoints: Checkpoints) -> TrialContext:
-        """A context over these pools."""
+    def context(
+        self,
+        given: Mapping[str, Pool],
+        tape: Tape,
+        checkpoints: Checkpoints,
+        meet: Callable[[partial[None]], bool] | None = None,
+    ) -> TrialContext:
+        """A context over these pools; ``meet`` as in ``open_context``."""
         switches, on_gpu = self.bench.switches, self.bench.device.type == "cuda"
         return open_context(
             given,
@@ -63,6 +70,7 @@ class Desk:
             extras=self.extras,
             graphs=Graphs() if switches.graphs and on_gpu else None,
             compile=switches.compile and on_gpu,
+            meet=meet,
         )
 
 

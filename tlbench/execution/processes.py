@@ -24,7 +24,7 @@ from tlbench.api.records import Record, Status
 from tlbench.errors import TlbenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tlbench.api.trials import Plan, Trial
     from tlbench.api.types import Work
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _BOOT = """
 import json, sys
 sys.path[:] = json.loads(sys.stdin.readline())
+from tlbench.execution.switches import Switches
 from tlbench.execution.worker import main
 main()
 """
@@ -79,7 +80,8 @@ class WorkerProcesses:
         news: _News = queue.SimpleQueue()
         slots = slots_of(work.spec, self.workers)[: max(1, len(trials))]
         halt = threading.Event()  # the run is over, one way or another: end the workers at once
-        threads = [threading.Thread(target=self._serve, args=(slot, work, schedule, news, halt)) for slot in slots]
+        args = (len(slots), work, schedule, news, halt)
+        threads = [threading.Thread(target=self._serve, args=(slot, *args)) for slot in slots]
         kept = contextlib.ExitStack()
         kept.enter_context(for_this_run(work.spec))
         for thread in threads:
@@ -114,24 +116,32 @@ class WorkerProcesses:
     def _serve(
         self,
         slot: Slot,
+        slots: int,
         work: Work,
         schedule: Any,
         news: _News,
         halt: threading.Event,
     ) -> None:
-        """One slot's life: take a trial, have it done, hand in the record."""
+        """One of ``slots`` slots' life: take a trial, have it done, hand in the record."""
         worker: _Worker | None = None
         try:
             while not halt.is_set() and (trial := schedule.take()) is not None:
                 if worker is None:
                     worker = _Worker(slot, {**work.spec, "device": slot.device, "shared": slot.shared})
-                news.put((trial, slot.name))
-                record = worker.do(trial, work, self.timeout, self.grace, halt)
+                trials = schedule.alike(trial, slots) if Switches.of(work.spec).fuse_seeds else [trial]
+                for each in trials:
+                    news.put((each, slot.name))
+                records = worker.do(trials, work, self.timeout, self.grace, halt)
                 if not worker.alive():
                     worker.kill()
                     worker = None
-                if record is not None:
-                    news.put((trial, record))
+                    if len(trials) > 1 and records is not None and not work.stopping():
+                        schedule.apart(trials)  # one of them ended it: each by itself, which one will show
+                        continue
+                for each, record in zip(trials, records or (), strict=False):
+                    news.put((each, record))
+                if len(trials) > 1:
+                    schedule.settled(trials)  # so that what waited for them is handed out together as well
         except BaseException as error:
             news.put(error)
         finally:
@@ -183,26 +193,28 @@ class _Worker:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def do(self, trial: Trial, work: Work, timeout: float | None, grace: float, halt: threading.Event) -> Record | None:
-        """Have a trial done; its record, or ``None`` where the run was halted."""
+    def do(
+        self, trials: Sequence[Trial], work: Work, timeout: float | None, grace: float, halt: threading.Event
+    ) -> list[Record] | None:
+        """Have trials done, one or several together; their records, or ``None`` where the run was halted."""
         from tlbench.execution.clock import now
         from tlbench.execution.trial import ended
 
         started, began, asked = now(), time.monotonic(), None
-        limit = timeout if timeout is not None else float("inf")
+        limit = timeout * len(trials) if timeout is not None else float("inf")
 
-        def end(status: Status, reason: str) -> Record:
-            return ended(trial, status, reason, self._spec, started)
+        def end(status: Status, reason: str) -> list[Record]:
+            return [ended(trial, status, reason, self._spec, started) for trial in trials]
 
-        self._send({"trial": trial.to_json()})
+        self._send({"trials": [trial.to_json() for trial in trials]})
         while not halt.is_set():
             message = self._receive(_TICK)
-            if message is not None and "record" in message:
-                record = Record.from_json(message["record"])
+            if message is not None and "records" in message:
+                records = [Record.from_json(record) for record in message["records"]]
                 if asked is not None:
                     self.kill()  # it was told to end, and would end its next trial too
-                stopped = record.status == Status.INTERRUPTED and asked == "timeout"
-                return end(*_died(0, asked, limit)) if stopped else record
+                stopped = any(r.status == Status.INTERRUPTED for r in records) and asked == "timeout"
+                return end(*_died(0, asked, limit)) if stopped else records
             if message is not None and "broken" in message:
                 raise TlbenchError(f"a worker process could not start: {message['broken']}")
             if message is not None:  # the greeting: what comes before is the worker's start, not the trial's time

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from tlbench.api.trials import Trial
 
 
+MOST_TOGETHER = 8
+"""Trials that are handed out together at most: each keeps its model and its data meanwhile."""
+
+
 class Schedule:
     """Hands out trials to any number of threads. A parent that is not among the trials counts as done."""
 
@@ -21,6 +25,10 @@ class Schedule:
         self._ready: deque[Trial] = deque()
         self._waiting: dict[str, set[str]] = {}
         self._children: dict[str, list[Trial]] = {}
+        self._families: dict[tuple[str, ...], dict[str, Trial]] | None = None  # of what is ready; made when first asked
+        self._taken: set[str] = set()  # still in the queue, but handed out
+        self._apart: set[str] = set()
+        self._out: set[str] = set()
         self._running = 0
         self._changed = threading.Condition()
         self._closed = False
@@ -38,13 +46,60 @@ class Schedule:
         """The next trial; waits while none is ready; ``None`` when all are done or the schedule is closed."""
         with self._changed:
             while not self._closed:
-                if self._ready:
+                while self._ready:
+                    trial = self._ready.popleft()
+                    if trial.key in self._taken:
+                        self._taken.remove(trial.key)
+                        continue
+                    if self._families is not None:
+                        self._families[_but_seed(trial)].pop(trial.key, None)
                     self._running += 1
-                    return self._ready.popleft()
+                    self._out.add(trial.key)
+                    return trial
                 if not self._running:
                     return None
                 self._changed.wait()
             return None
+
+    def alike(self, trial: Trial, shares: int) -> list[Trial]:
+        """Of the trials that are ready and differ from this one in the seed alone, so many that each of ``shares``
+        gets as many; they are handed out with it, in the order of their seeds.
+        """
+        with self._changed:
+            if trial.kind == "ranking" or trial.key in self._apart:
+                return [trial]
+            if self._families is None:
+                self._families = {}
+                for ready in self._ready:
+                    self._families.setdefault(_but_seed(ready), {})[ready.key] = ready
+            family = self._families.setdefault(_but_seed(trial), {})
+            most = min(-(-(len(family) + 1) // shares), MOST_TOGETHER)
+            found = sorted(family.values(), key=lambda t: t.seed)[: most - 1]
+            for other in found:
+                del family[other.key]
+                self._taken.add(other.key)
+            self._running += len(found)
+            self._out |= {t.key for t in found}
+            return sorted([trial, *found], key=lambda t: t.seed)
+
+    def settled(self, trials: Sequence[Trial]) -> None:
+        """Wait until the ends of these are noted: what waited for them is ready then, all of it."""
+        with self._changed:
+            while not self._closed and any(t.key in self._out for t in trials):
+                self._changed.wait()
+
+    def apart(self, trials: Sequence[Trial]) -> None:
+        """Take back trials that were handed out together: each is to be done by itself."""
+        with self._changed:
+            for trial in trials:
+                self._apart.add(trial.key)
+                if trial.key in self._taken:
+                    self._taken.remove(trial.key)  # still in the queue
+                else:
+                    self._ready.appendleft(trial)
+            self._running -= len(trials)
+            self._out -= {t.key for t in trials}
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Hand out nothing more."""
@@ -60,6 +115,7 @@ class Schedule:
         lost: list[tuple[Trial, str]] = []
         with self._changed:
             self._running -= 1
+            self._out.discard(trial.key)
             self._settle(trial, record, lost)
             self._changed.notify_all()
         return lost
@@ -73,6 +129,8 @@ class Schedule:
                 if not self._waiting[child.key]:
                     del self._waiting[child.key]
                     self._ready.appendleft(child)
+                    if self._families is not None:
+                        self._families.setdefault(_but_seed(child), {})[child.key] = child
             else:
                 del self._waiting[child.key]
                 if record.status != Status.INTERRUPTED:
@@ -84,3 +142,9 @@ class Schedule:
         for child in self._children.pop(trial.key, ()):
             if self._waiting.pop(child.key, None) is not None:
                 self._lose(child, reason, lost)
+
+
+def _but_seed(trial: Trial) -> tuple[str, ...]:
+    """Everything of a trial but its seed, and its parents, which have that seed too."""
+    choices = (trial.source, trial.target, trial.task, trial.strategy, trial.backbone, trial.recipe)
+    return (trial.kind, trial.fingerprint, *(c.digest if c is not None else "-" for c in choices))

@@ -17,7 +17,6 @@ import fcntl
 import hashlib
 import json
 import os
-import random
 import shutil
 import tempfile
 import time
@@ -27,14 +26,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from tlbench.api.trials import Trial, canonical
 from tlbench.data.rows import Rows, pieces
 from tlbench.execution.clock import peaks
 from tlbench.training.checkpoint import Checkpoints
+from tlbench.training.generators import generators, put_back, same
 
 if TYPE_CHECKING:
+    import torch
+
     from tlbench.api.data import Pool
     from tlbench.execution.desk import Desk
 
@@ -75,11 +76,11 @@ class Shared:
             return
         with _alone(self.place.with_suffix(".lock"), stop):
             taken = self._take()
-            before = _generators()
+            before = generators()
             yield
             if taken:
-                _put_back(before)  # the checkpoint has those of the other trial's pair
-            elif _same(before, _generators()):
+                put_back(before)  # the checkpoint has those of the other trial's pair
+            elif same(before, generators()):
                 self._keep()
 
     def _take(self) -> bool:
@@ -200,25 +201,3 @@ def _alone(path: Path, stop: Callable[[], bool]) -> Iterator[None]:
                 except BlockingIOError:
                     time.sleep(_TICK)
         yield
-
-
-# ---- the common generators -------------------------------------------------------------------------
-
-
-def _generators() -> tuple[Any, ...]:
-    cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else torch.empty(0)
-    return torch.get_rng_state(), cuda, np.random.get_state(), random.getstate()
-
-
-def _same(before: tuple[Any, ...], after: tuple[Any, ...]) -> bool:
-    drawn = [not torch.equal(a, b) for a, b in zip(before[:2], after[:2], strict=True)]
-    numpy = [np.array_equal(a, b) for a, b in zip(before[2], after[2], strict=True)]
-    return not any(drawn) and all(numpy) and before[3] == after[3]
-
-
-def _put_back(states: tuple[Any, ...]) -> None:
-    torch.set_rng_state(states[0])
-    if len(states[1]):
-        torch.cuda.set_rng_state(states[1])
-    np.random.set_state(states[2])
-    random.setstate(states[3])

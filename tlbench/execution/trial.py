@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 def run_trial(trial: Trial, bench: Bench) -> Record:
     """Do one trial. Never raises for what the trial does; the record's status and reason say it."""
-    clocks, started = Clocks(), now()
+    clocks, started = Clocks(bench.clock), now()
     found: dict[str, Any] = {}
     status, reason = Status.OK, ""
     _clean_slate()
@@ -168,7 +168,7 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
         found |= more
         return
     with clocks.measure("setup"):
-        ctx = desk.context(given, tape, checkpoints)
+        ctx = desk.context(given, tape, checkpoints, bench.meet)
     with nullcontext() if common is None else common.once(bench.stop), clocks.measure("training"):
         fitted = parts.strategy.fit(ctx)
         tape.close()
@@ -186,6 +186,8 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
     found |= scored
     found["data"] |= said_of_test
     found["cost"] |= _sizes(fitted, tape)
+    if tape.fused:
+        found["cost"]["fused"] = tape.fused
     if common is not None and taken:
         found["cost"]["trained_by"] = common.by
     if trial.kind == "source-model":

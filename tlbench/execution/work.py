@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from tlbench.api.records import Record
     from tlbench.api.trials import Trial
@@ -26,6 +26,12 @@ class HostWork:
         from tlbench.execution.trial import run_trial
 
         return run_trial(trial, self._bench)
+
+    def together(self, trials: Sequence[Trial]) -> list[Record]:
+        """Do trials that differ in the seed alone."""
+        from tlbench.execution.side_by_side import run_together
+
+        return run_together(trials, self._bench)
 
     def started(self, trial: Trial, slot: str) -> None:
         self._watch(trial, slot)

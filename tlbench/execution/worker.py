@@ -1,4 +1,4 @@
-"""A worker: a process that does one trial after the other for the host.
+"""A worker: a process that does one trial after the other for the host, or several together.
 
 Commands and records are lines of JSON on the standard input and on what was the standard output; what the
 trials print goes to their logs. The worker ends when its host does, however that ended.
@@ -12,6 +12,7 @@ import queue
 import signal
 import sys
 import threading
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 from tlbench.api.trials import Trial
@@ -31,6 +32,7 @@ def main() -> None:
     hello = json.loads(sys.stdin.readline())
     threading.Thread(target=_listen, args=(commands,), daemon=True).start()
     try:
+        from tlbench.execution.side_by_side import run_together
         from tlbench.execution.trial import run_trial
 
         bench = _bench(hello, stop)
@@ -39,13 +41,15 @@ def main() -> None:
         return
     _answer(answers, {"ready": os.getpid()})
     while True:
-        trial = Trial.from_json(commands.get()["trial"])
-        _print_to(str(bench.run.log(trial.key)))
-        record = run_trial(trial, bench)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        trials = [Trial.from_json(trial) for trial in commands.get()["trials"]]
+        _print_to_log(bench, trials[0])
+        if len(trials) == 1:
+            records = [run_trial(trials[0], bench)]
+        else:
+            records = run_together(trials, bench, partial(_print_to_log, bench))
+        _flush()
         _print_to(os.devnull)
-        _answer(answers, {"record": record.to_json()})
+        _answer(answers, {"records": [record.to_json() for record in records]})
 
 
 def _bench(hello: Mapping[str, Any], stop: threading.Event) -> Any:
@@ -69,6 +73,16 @@ def _listen(commands: queue.SimpleQueue[dict[str, Any]]) -> None:
 def _answer(answers: IO[str], message: Mapping[str, Any]) -> None:
     answers.write(json.dumps(message) + "\n")
     answers.flush()
+
+
+def _print_to_log(bench: Any, trial: Trial) -> None:
+    _flush()
+    _print_to(str(bench.run.log(trial.key)))
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
 
 
 def _print_to(path: str) -> None:

@@ -99,6 +99,7 @@ class Checkpoints:
             "seconds": tape.seconds,
             "steps": tape.steps,
             "examples": tape.examples,
+            "fused": tape.fused,
         }
         _write(
             {k: v.contiguous().clone() for k, v in tensors.items()}, self._path(phase), {"tlbench": json.dumps(meta)}
@@ -122,6 +123,7 @@ class Checkpoints:
         tape.losses, tape.loss_steps = meta["losses"], meta["loss_steps"]
         tape.windows = [Window(*w) for w in meta["windows"]]
         tape.seconds, tape.steps, tape.examples = meta["seconds"], meta["steps"], meta["examples"]
+        tape.fused = meta.get("fused", {})
         tape.put({k.removeprefix("trained."): v for k, v in tensors.items() if k.startswith("trained.")})
         for index, (optimizer, scalars) in enumerate(zip(optimizers, meta["optimizers"], strict=True)):
             _restore_optimizer(index, optimizer, tensors, scalars)
@@ -133,9 +135,19 @@ class Checkpoints:
         extra = {k.removeprefix("losses."): list(v) for k, v in tensors.items() if k.startswith("losses.")}
         return int(meta["step"]), extra
 
-    def has(self, phase: int) -> bool:
+    def begun(self, phase: int) -> bool:
         """Whether a checkpoint of this phase was written."""
         return self.folder is not None and self._path(phase).is_file()
+
+    def forget(self, phase: int, snapshots: int) -> None:
+        """Remove this phase's checkpoint; of its snapshots only the first so many hold on."""
+        if self.folder is not None:
+            self._path(phase).unlink(missing_ok=True)
+            self._flushed = {index: name for index, name in self._flushed.items() if index < snapshots}
+
+    def has(self, phase: int) -> bool:
+        """Whether the end of this phase is to be kept: where a checkpoint of it was written."""
+        return self.begun(phase)
 
     def _path(self, phase: int) -> Path:
         assert self.folder is not None

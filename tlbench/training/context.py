@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,6 +75,8 @@ class _Session:
     judge: Callable[[Predictor, Pool], float] | None
     graphs: Graphs | None = None
     compile: bool = False
+    meet: Callable[[partial[None]], bool] | None = None
+    """Offers a training to those who may do it together with others'; whether they did."""
     phases: int = 0
     reported: dict[str, float] = field(default_factory=dict)
     read: list[weakref.ref[Tensor]] = field(default_factory=list)
@@ -299,20 +302,24 @@ class TrialContext:
         )
         session.phases += 1
         budget.used += steps
+        training = partial(
+            play,
+            turns,
+            phase,
+            streams={name: self._stream(name) for turn in turns for name in turn.on},
+            recipe=self.recipe,
+            device=self.device,
+            tape=session.tape,
+            checkpoints=session.checkpoints,
+            rng=self.rng,
+            stop=session.stop,
+            graphs=session.graphs,
+        )
+        if session.meet is not None and session.meet(training):
+            return
         modules = [m for turn in turns for group in groups_of(turn.update) for m in modules_of(group)]
         with compiled(modules) if session.compile else nullcontext():
-            play(
-                turns,
-                phase,
-                streams={name: self._stream(name) for turn in turns for name in turn.on},
-                recipe=self.recipe,
-                device=self.device,
-                tape=session.tape,
-                checkpoints=session.checkpoints,
-                rng=self.rng,
-                stop=session.stop,
-                graphs=session.graphs,
-            )
+            training()
 
     def _stream(self, name: str | Episodes) -> Stream | EpisodeStream:
         pool = name if isinstance(name, str) else name.pool
@@ -366,9 +373,13 @@ def open_context(
     extras: Extras | None = None,
     graphs: Graphs | None = None,
     compile: bool = False,
+    meet: Callable[[partial[None]], bool] | None = None,
 ) -> TrialContext:
-    """A context for one trial; ``judge`` gives the run's first metric of a predictor on a pool, for ``ctx.score``."""
-    session = _Session(tape, checkpoints, stop, features or FeatureCache(), judge, graphs, compile)
+    """A context for one trial; ``judge`` gives the run's first metric of a predictor on a pool, for ``ctx.score``.
+
+    ``meet`` is offered each training first, as a call of the loop; see ``tlbench.training.fusing``.
+    """
+    session = _Session(tape, checkpoints, stop, features or FeatureCache(), judge, graphs, compile, meet)
     budget = _Budget(recipe.total_steps(_leading(given)))
     return TrialContext(given, num_classes, models, recipe, start, session, extras or Extras(), budget)
 

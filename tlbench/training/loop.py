@@ -61,6 +61,7 @@ def play(
     rng: np.random.Generator,
     stop: Callable[[], bool],
     graphs: Graphs | None = None,
+    clip: Callable[[list[nn.Parameter], float], object] = nn.utils.clip_grad_norm_,
 ) -> None:
     """Run ``phase.steps`` rounds. Raises ``Diverged``, or ``Interrupted`` after saving a checkpoint."""
     modules = [m for t in turns for g in groups_of(t.update) for m in modules_of(g)]
@@ -81,7 +82,7 @@ def play(
     for turn, numbers in zip(turns, stepped, strict=True):
         mine = [optimizers[n] for n in numbers]
         trained = [p for o in mine for g in o.param_groups for p in g["params"]]
-        move = Move(turn, mine, trained, len(turns) == 1, cast, recipe.clip_norm)
+        move = Move(turn, mine, trained, len(turns) == 1, cast, recipe.clip_norm, clip)
         moves.append(move if graphs is None else graphs.over(move, device))
 
     offset = tape.steps

@@ -28,6 +28,7 @@ class Move:
     alone: bool
     cast: Callable[[], Any]
     clip_norm: float | None
+    clip: Callable[[Any, float], object] = nn.utils.clip_grad_norm_
 
     def __call__(self, given: Sequence[Any], step: Step) -> Mapping[str, Tensor]:
         """Take the step; the terms of its loss, detached and still on the device."""
@@ -42,7 +43,7 @@ class Move:
         else:
             torch.autograd.backward(total, inputs=self.trained)
         if self.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.trained, self.clip_norm)
+            self.clip(self.trained, self.clip_norm)
         for optimizer in self.optimizers:
             optimizer.step()
         return {name: term.detach() for name, term in named.items()}

@@ -53,7 +53,7 @@ class Stream:
         self._device = device or first_of(x).device
         self._size = len(first_of(x))
         self.batch_size = min(batch_size, self._size)
-        self._per_epoch = self._size // self.batch_size
+        self.per_epoch = self._size // self.batch_size
         self._seed, self._scale, self._augment, self._changes = seed, scale, augment, changes
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
         self._order_of = lru_cache(2)(self._shuffled)
@@ -62,19 +62,28 @@ class Stream:
     def __len__(self) -> int:
         return self._size
 
+    @property
+    def resident(self) -> tuple[Any, Tensor | None, Callable[[Any], Any]] | None:
+        """Inputs, labels and scaling, where a batch is no more than scaled rows of them; else ``None``."""
+        return None if self._augment is not None or self._changes else (self._x, self._y, self._scale)
+
     def rows(self, step: int) -> Tensor:
         """Which examples make up the batch of this step, int64 [B]."""
-        epoch, k = divmod(step, self._per_epoch)
+        epoch, k = divmod(step, self.per_epoch)
+        return self.order(epoch)[k * self.batch_size : (k + 1) * self.batch_size]
+
+    def order(self, epoch: int) -> Tensor:
+        """All examples in the order of this epoch, int64 [N]."""
         if epoch != self._epoch:
             self._epoch, self._order = epoch, sent(torch.from_numpy(self._order_of(epoch)), self._device)
-        return self._order[k * self.batch_size : (k + 1) * self.batch_size]
+        return self._order
 
     def _shuffled(self, epoch: int) -> Array:
         return np.random.default_rng([self._seed, epoch]).permutation(self._size)
 
     def _rows_on_disk(self, step: int) -> Array:
         """What ``rows`` gives, for the thread that reads ahead."""
-        epoch, k = divmod(step, self._per_epoch)
+        epoch, k = divmod(step, self.per_epoch)
         return self._order_of(epoch)[k * self.batch_size : (k + 1) * self.batch_size]
 
     def batch(self, step: int) -> Batch:

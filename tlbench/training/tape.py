@@ -73,6 +73,8 @@ class Tape:
     seconds: float = 0.0
     steps: int = 0
     examples: dict[str, int] = field(default_factory=dict)
+    fused: dict[str, int] = field(default_factory=dict)
+    """Where other seeds were trained in the same steps: how many ``seeds`` in all, and in how many ``steps``."""
     _owners: list[tuple[nn.Module, str]] = field(default_factory=list)
     _known: dict[tuple[int, str], int] = field(default_factory=dict)
 
