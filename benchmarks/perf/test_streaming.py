@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -360,7 +361,7 @@ def main() -> None:
 {WORDS.strip()}
 
 A photograph is decoded once, in {took}
-and {PHOTOS / p.wall[1]:.0f} with all cores at hand.
+and {PHOTOS / p.wall[1]:.0f} with all cores at hand (wall time, at a load of {os.getloadavg()[0]:.1f}).
 
 {table}
 
