@@ -3,7 +3,7 @@
     python -m pytest benchmarks/perf/test_p5_seeds.py       the gates
     python benchmarks/perf/test_p5_seeds.py                 the table, to results/perf/p5.md
 
-In two ways: the calls of the training loop alone, and whole trials through the runner (`tlbench run --with fuse-seeds`),
+In two ways: the calls of the training loop alone, and whole trials through the runner (`--with fuse-seeds`),
 with set-up, learning curve and evaluation. Whether to fuse is decided by a short measurement of the shape on the
 device, and what loses, or cannot be fused, is trained one by one: that must cost nothing either.
 """
@@ -286,7 +286,7 @@ def main() -> None:
 8 seeds, batch 32, fused AdamW; each seed has its own weights and its own order of examples. Processor time: median
 (smallest to largest) of {PAIRS} neighbouring runs, A B B A (whole trials: 3). The times with fusing include comparing
 each seed's losses and gradients with its own before the first step; the measurement that decides is kept from an
-earlier run, and fuses where it shows a gain of more than {WORTH:g} times. Whole trials (`tlbench run --with fuse-seeds`)
+earlier run, and fuses where it shows a gain of more than {WORTH:g} times. Whole trials (`--with fuse-seeds`)
 include set-up, learning curve and evaluation. Losses apart: the largest relative difference of a window's mean; of
 trainings that are not fused it must be, and is, 0. The goal for an MLP is at least 2.5, aim 2.9; a CNN is refused and
 loses nothing. What bounds the gain: the products of a wide layer cost as much stacked as one by one, so that only the

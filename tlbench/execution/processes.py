@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 _BOOT = """
 import json, sys
 sys.path[:] = json.loads(sys.stdin.readline())
-from tlbench.execution.switches import Switches
 from tlbench.execution.worker import main
 main()
 """
@@ -123,6 +122,8 @@ class WorkerProcesses:
         halt: threading.Event,
     ) -> None:
         """One of ``slots`` slots' life: take a trial, have it done, hand in the record."""
+        from tlbench.execution.switches import Switches
+
         worker: _Worker | None = None
         try:
             while not halt.is_set() and (trial := schedule.take()) is not None:
