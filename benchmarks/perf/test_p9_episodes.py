@@ -236,9 +236,9 @@ One by one is the same strategy without the switch `episodes`, so that records m
 intervals; in the first line it is scikit-learn's head on each support set, whose scores differ by its
 tolerance. The last column is the largest difference of two scores of a query, in units of the largest score.
 Examples of {EPISODES} episodes occur 60,000 times (48,000 with one shot) and are of some 12,000 examples, which
-bounds what images can gain at about 5.
+bounds what the passes through a network can gain at about 5.
 
-What bounds the ratio without a network: one by one takes about 1.5 ms an episode; together 0.2 ms, of which
+What bounds the ratio without a network: one by one takes one to two ms an episode; together about 0.25 ms, of which
 half is reading and centring the features in float64, the eigenvectors of 600 Gram matrices and the scores, and
 the rest the metrics of {EPISODES} episodes and the 10 episodes that the rate is taken from. Class means cost so
 little that metrics rule.""",
