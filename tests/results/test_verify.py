@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from tlbench.api.trials import Trial
 from tlbench.cli import main
 from tlbench.errors import StoreError
 from tlbench.plugins import Plugins
@@ -282,6 +283,23 @@ def test_a_gain_over_another_reference_than_the_task_s_is_caught(run_folder: Pat
         "fine-tune is compared with 'majority'; the task fine-tuning(labels=5) compares with scratch with its default "
         "parameters"
     ]
+
+
+def test_a_task_whose_trials_are_all_skipped_lacks_no_reference_but_a_result_marked_as_skipped_does(
+    run_folder: Path, plugins: Plugins
+) -> None:
+    file = run_folder / "run.json"
+    data = json.loads(file.read_text())
+    ours = [t for t in data["trials"] if t["strategy"]["name"] == "fine-tune"]
+    other = {"name": "adaptation", "label": "adaptation", "params": {}}
+    lone = Trial.from_json({**ours[0], "task": other, "reference": "source-only", "skip": "it does not apply"})
+    data["trials"].append(lone.to_json())
+    file.write_text(json.dumps(data))
+    assert [f for f in verify(run_folder, plugins).faults if f.check == "references"] == []
+    for trial in ours:
+        trial |= {"reference": "majority", "skip": "not really"}
+    file.write_text(json.dumps(data))
+    assert [f.check for f in verify(run_folder, plugins).faults if f.check == "references"] == ["references"]
 
 
 def test_predictions_of_another_trial_under_this_one_s_name_are_caught(run_folder: Path, plugins: Plugins) -> None:

@@ -139,7 +139,9 @@ def verify(
 
     trials = found.planned or tuple(Trial.from_json(r.trial) for r in records.values())
     follow("predictions", follows.predictions(path, here, plugins))
-    follow("references", follows.references(trials, plugins))
+    # What is skipped has no gain; where all of a task's trials are, its reference is not even planned.
+    with_gain = [t for t in trials if t.skip is None or (t.key in records and records[t.key].status == "ok")]
+    follow("references", follows.references(with_gain, plugins))
     follow("gains", follows.gains(path, list(records.values()), found.planned, plugins))
     _signatures(path, (found.records, found.run), signer, faults, checks, notes)
     reruns: tuple[Rerun, ...] = ()
