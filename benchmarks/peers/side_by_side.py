@@ -226,7 +226,7 @@ each fit.
 """
 MATRIX = """
 Four shifts of the digits, twelve pairs; 105 steps. 44 runs for each seed, of which tlbench trains 4 x source-only
-where the others train 12. Neither library can share it: their methods train from the start for every pair.
+where the others train 12. The scripts here train every run; who writes one could share these too.
 pytorch-adapt reads each loss back at each step and passes each example through DataLoader; skada likewise, with both
 domains in one pass (`passes: joint`), its own batches, and a scan of the data set before each fit.
 """
