@@ -245,7 +245,9 @@ def _scores(folder: Path) -> tuple[dict[tuple[str, str, str, int], float], list[
     for record in RunFolder.open(folder).records().values():
         trial = record.trial
         assert record.status == "ok", record.reason
-        said.append({**record.clocks, "source model": trial["kind"] == "source-model"})
+        # a trial that took over the training of another says how long that took there
+        own = {} if "trained_by" not in record.cost else {"training": 0.0}
+        said.append({**record.clocks, **own, "source model": trial["kind"] == "source-model"})
         if trial["kind"] == "trial" and trial["strategy"]["name"] != "majority":
             source = shift_of(trial["source"]) if trial["source"] else ""
             at = (trial["strategy"]["label"], source, shift_of(trial["target"]), int(trial["seed"]))

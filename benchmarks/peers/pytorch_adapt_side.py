@@ -4,7 +4,9 @@
 
 Its hooks do the step, losses and optimiser; data are TensorDatasets made once for each domain and read by DataLoaders
 with tlbench's batches. Set so that it is the same work: the losses are summed (its default is their mean), DANN's two
-domain losses weigh a half each, the reversal's factor follows the progress (its default is 1), MCC has temperature 2.5.
+domain losses weigh a half each, the reversal's factor follows the progress (its default is 1), the source is 1 and
+the target 0 (the other way round its domain classifier starts from the other side: three points in a run), MCC has
+temperature 2.5.
 """
 
 from __future__ import annotations
@@ -102,10 +104,10 @@ def fit(job: Job) -> nn.Sequential:
         net.train()
     for step, found in enumerate(zip(*loaders, strict=True)):
         x, y = found[0]
-        batch = {"src_imgs": x, "src_labels": y, "src_domain": torch.zeros(len(x))}
+        batch = {"src_imgs": x, "src_labels": y, "src_domain": torch.ones(len(x))}
         if len(found) > 1:
             seen = found[1][0]
-            batch |= {"target_imgs": seen, "target_domain": torch.ones(len(seen))}
+            batch |= {"target_imgs": seen, "target_domain": torch.zeros(len(seen))}
         if reverse is not None:
             reverse.update_weight(reversal(step, steps))
         hook({**models, **batch})

@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import matrices
 
@@ -166,7 +166,6 @@ def main() -> None:
     count, data, names = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
     kept = RESULTS.parents[1] / ".benchmarks" / "peers.json"
     kept.parent.mkdir(exist_ok=True)
-    sections: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
     for part in parts(count, data):
         if part.name not in names:
             continue
@@ -175,6 +174,7 @@ def main() -> None:
             text.append(f"Skipped: {part.skipped}.")
         else:
             text += [*table(part, measure(part)), "", _conditions(part)]
+        sections: dict[str, str] = json.loads(kept.read_text()) if kept.exists() else {}
         sections[part.name] = "\n".join(text)
         kept.write_text(json.dumps(sections))
         page = [INTRODUCTION.strip(), *(sections[p.name] for p in parts(count, data) if p.name in sections)]
@@ -226,7 +226,7 @@ each fit.
 """
 MATRIX = """
 Four shifts of the digits, twelve pairs; 105 steps. 44 runs for each seed, of which tlbench trains 4 x source-only
-where the others train 12. Neither library can share it: their methods train from the start for every pair.
+where the others train 12. The scripts here train every run; who writes one could share these too.
 pytorch-adapt reads each loss back at each step and passes each example through DataLoader; skada likewise, with both
 domains in one pass (`passes: joint`), its own batches, and a scan of the data set before each fit.
 """

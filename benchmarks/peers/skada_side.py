@@ -30,6 +30,7 @@ from work import (
     LR,
     TEMPERATURE,
     Job,
+    Order,
     arrays,
     cosine,
     domain_classifier,
@@ -78,12 +79,16 @@ def fit(job: Job) -> Any:
     model = network(job)
     source_x, y = cached(job.source or job.target, "train", job.data)
     target_x, target_y = cached(job.target, "train", job.data)
-    # an epoch of its loader ends with the smaller domain here, else with the larger
-    smaller = min(len(source_x), len(target_x)) // BATCH
     steps = job.source_steps if job.method == "linear-probe" else job.steps
-    epochs, rest = divmod(steps, smaller)
+    if job.method == "source-only" and len(source_x) // BATCH > steps:
+        # its loader knows whole epochs alone: one over the examples that tlbench shows in so many steps
+        shown_N = np.concatenate(list(Order(len(source_x), job.chance["source"], steps)))
+        source_x, y = source_x[shown_N], y[shown_N]
+    own = {"source-only": [source_x], "linear-probe": [source_x], "target-oracle": [target_x]}
+    epoch = min(map(len, own.get(job.method, [source_x, target_x]))) // BATCH
+    epochs, rest = divmod(steps, epoch)
     if rest:
-        raise ValueError(f"{steps} steps are no whole epochs of {smaller}")
+        raise ValueError(f"{steps} steps are no whole epochs of {epoch}")
     common = {
         "optimizer": torch.optim.AdamW,
         "optimizer__weight_decay": DECAY,
