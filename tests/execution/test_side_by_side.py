@@ -15,6 +15,7 @@ from tlbench.execution.processes import WorkerProcesses
 from tlbench.execution.switches import Switches
 from tlbench.execution.work import HostWork
 from tlbench.plugins import Plugins
+from tlbench.results.sameness import compare
 from tlbench.run import Options, Run
 
 if TYPE_CHECKING:
@@ -150,7 +151,11 @@ def test_the_seeds_of_a_network_of_layers_are_fused_and_score_the_same(
     assert alone.keys() == together.keys()
     for key, record in together.items():
         close(alone[key], record)
-        assert record.cost["fused"] == {"seeds": 3, "steps": 120}
+        before = {"source_seeds": 3, "source_steps": 120} if record.trial["parents"] else {}
+        assert record.cost["fused"] == {"seeds": 3, "steps": 120, **before}
+        compared = compare(alone[key], record)
+        assert compared.outcome != "different"
+        assert any("seeds trained as one" in condition for condition in compared.conditions)
         assert record.environment["device"]["shared"]
         assert record.throughput is None
         assert record.clocks["training"] > 0

@@ -40,7 +40,8 @@ class Record:
     ``memory``      bytes: ``peak_rss`` of the worker, ``peak_allocated`` and ``peak_reserved`` of the device
     ``cost``        ``parameters``, ``trained_parameters``, ``steps``, ``forward_flops`` per example, ``energy_j``;
                     ``trained_by``: the trial that did the training, where it was shared; ``fused``: with how many
-                    ``seeds`` in all, and for how many ``steps``, it was trained as one. The clocks then have its part
+                    ``seeds`` in all, and for how many ``steps``, it was trained as one, and with ``source_`` before
+                    them the source model that it starts from. The clocks then have its part
     ``data``        what was used: content hashes, pool sizes, licences, split notes; ``groups`` of the test
                     examples; ``similarity``: of each metric that compares backbones a value for each of the
                     ``blocks`` (or ``None``), on ``examples``; ``absent``: metrics that do not apply, and why

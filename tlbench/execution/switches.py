@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DIGITS = ("channels_last", "fuse_seeds", "compile")
+DIGITS = ("channels_last", "compile")
 """Those that change the last digits of a result, as another kernel does; a record says where they were on."""
 
 
@@ -30,7 +30,8 @@ class Switches:
     ``decoded``        decoded data are kept in the cache folder, and read back from there
     ``graphs``         on a GPU, a step of training is captured once and replayed (a CUDA graph), where it can be
     ``channels_last``  convolutional networks keep their tensors in the order N, H, W, K
-    ``fuse_seeds``     trainings that differ in the seed alone are done as one, where that pays
+    ``fuse_seeds``     trainings that differ in the seed alone are done as one, where that pays: off by default too, as
+                       sums are then taken in another order; a record's cost says where it was done
     ``compile``        on a GPU, ``torch.compile`` for large networks while they are trained
     """
 

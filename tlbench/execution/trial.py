@@ -166,6 +166,7 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
         more, said = refit(desk, given, again, clocks, partial(_seed_everything, seeds, trial), keep)
         found["data"] |= said
         found |= more
+        _say_fused(found, {}, about)
         return
     with clocks.measure("setup"):
         ctx = desk.context(given, tape, checkpoints, bench.meet)
@@ -186,8 +187,7 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
     found |= scored
     found["data"] |= said_of_test
     found["cost"] |= _sizes(fitted, tape)
-    if tape.fused:
-        found["cost"]["fused"] = tape.fused
+    _say_fused(found, tape.fused, about)
     if common is not None and taken:
         found["cost"]["trained_by"] = common.by
     if trial.kind == "source-model":
@@ -195,6 +195,7 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
             "shape": list(target.domain.shape.dims),
             "classes": list(target.domain.label_names),
             "data": target.content,
+            "fused": tape.fused,
         }
         found["artifact"] = bench.save_weights(trial, fitted, said)
 
@@ -353,6 +354,13 @@ def _sizes(fitted: Any, tape: Tape) -> dict[str, Any]:
     names = {name for name, t in tape.live() if isinstance(t, nn.Parameter)}
     whole = sum(p.numel() for p in fitted.parameters()) if isinstance(fitted, nn.Module) else None
     return {"parameters": whole, "trained_parameters": sum(t.numel() for n, t in trained.items() if n in names)}
+
+
+def _say_fused(found: dict[str, Any], fused: Mapping[str, int], source: Mapping[str, Any] | None) -> None:
+    """Where seeds were trained as one: in this trial, or in the source model that it starts from."""
+    said = {**fused, **{f"source_{name}": n for name, n in ((source or {}).get("fused") or {}).items()}}
+    if said:
+        found["cost"]["fused"] = said
 
 
 def _larger(ours: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

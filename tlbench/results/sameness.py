@@ -85,6 +85,8 @@ def _conditions(ours: Record, theirs: Record) -> Iterator[str]:
     for name in ("name", "threads"):
         if device.get(name) != other.get(name):
             yield f"{name if name == 'threads' else 'device'} {device.get(name)} and {other.get(name)}"
+    if any("fused" in r.cost for r in (ours, theirs)):
+        yield "seeds trained as one, whose sums are taken in another order"
     if any(str(d.get("device", "cpu")) != "cpu" for d in (device, other)):
         yield "a device other than a CPU, whose sums have no fixed order"
 

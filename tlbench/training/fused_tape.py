@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tlbench.errors import Diverged
 from tlbench.training.checkpoint import Checkpoints
 from tlbench.training.optim import groups_of, modules_of, optimizers_of
+from tlbench.training.stacked_weights import part_of
 from tlbench.training.tape import Tape, Window
 
 if TYPE_CHECKING:
@@ -132,10 +133,10 @@ class FusedCheckpoints(Checkpoints):
 
     def __init__(self, tape: FusedTape) -> None:
         super().__init__(None)
-        self.tape, self.seeds = tape, tape.seeds
+        self.tape, self.seeds, self._first = tape, tape.seeds, tape.seeds[0].checkpoints
 
     def due(self) -> bool:
-        return any(seed.checkpoints.due() for seed in self.seeds)
+        return self._first.due()  # the oldest
 
     def begun(self, phase: int) -> bool:
         return any(seed.checkpoints.begun(phase) for seed in self.seeds)
@@ -168,17 +169,18 @@ class FusedCheckpoints(Checkpoints):
                 for group in optimizer.param_groups:
                     for p in group["params"]:
                         if mine[p] in state_of:
-                            optimizer.state[p] = {n: self._own(v, mine[p], k) for n, v in state_of[mine[p]].items()}
+                            optimizer.state[p] = {n: _own(v, mine[p], p, k) for n, v in state_of[mine[p]].items()}
             with seed.own():
                 seed.checkpoints.save(
                     phase, step, seed.tape, own, told["rng"], self.tape.open_losses(k) if extra else {}
                 )
 
-    def _own(self, value: Any, stacked: Tensor, k: int) -> Any:
-        """A seed's part of an optimiser's state."""
-        if not isinstance(value, Tensor):
-            return value
-        return (self.tape.weights.part(value, k) if value.shape == stacked.shape else value).clone()
+
+def _own(value: Any, stacked: Tensor, own: Tensor, k: int) -> Any:
+    """A seed's part of an optimiser's state."""
+    if not isinstance(value, Tensor):
+        return value
+    return (part_of(value, own, k) if value.shape == stacked.shape else value).clone()
 
 
 def _copied(value: Any) -> Any:

@@ -31,7 +31,7 @@ from tlbench.training.loop import play, set_mode
 from tlbench.training.optim import groups_of
 from tlbench.training.shadows import Shadows, state
 from tlbench.training.stacked import Refused, stack_of
-from tlbench.training.stacked_weights import Weights
+from tlbench.training.stacked_weights import Weights, part_of
 
 if TYPE_CHECKING:
     from tlbench.api.types import Terms
@@ -129,7 +129,6 @@ class _Together:
     def _fused(self, index: int) -> list[Tensor]:
         """The loss [K] at this step of the training, and the gradients [K, ...]."""
         batches = [self.streams[name].batch(self.phase.used + index) for name in self.pools]
-        self.weights.renew()
         loss_K = _sum(_named(self.loss(*batches, Step(index, self.phase.steps))))
         return [loss_K.detach(), *_gradients(loss_K.sum(), self.weights.stacked)]
 
@@ -157,7 +156,8 @@ class _Together:
             raise Refused(_IMPURE)
         for index, found in zip(places, fused, strict=True):
             for k in range(len(self.seeds)):
-                ours = [found[0][k], *(self.weights.part(gradient, k) for gradient in found[1:])]
+                pairs = zip(found[1:], self.weights.members[k], strict=True)
+                ours = [found[0][k], *(part_of(gradient, own, k) for gradient, own in pairs)]
                 for together, alone in zip(ours, self._alone(k, index), strict=True):
                     apart, size = (float(torch.linalg.vector_norm(t)) for t in (together - alone, alone))
                     if not apart <= CLOSE * size + 1e-7:
@@ -188,7 +188,6 @@ class _Together:
         before, drawn, began = state(self.loss), generators(), tape.remember()
 
         def loss(*given: Any) -> Tensor:
-            self.weights.renew()
             terms = _named(self.loss(*given))
             tape.note(terms)
             return _sum(terms).sum()  # of which a seed's gradient is that of its own loss

@@ -27,7 +27,7 @@ class Stacked(Tensor):
 
     stack: Tensor
     turned: Tensor | None = None
-    """Of matrices the transposes [K, D, C], where they are at hand: they are what a linear layer multiplies by."""
+    """A trained matrix as [K, D, C] and a trained vector as [K, 1, C], which is how a linear layer takes them."""
     labels: bool = False
     """Whether all are classes, from 0 on: none is left out of a mean."""
 
@@ -62,6 +62,8 @@ def stack_of(value: Any) -> Tensor:
     """The tensors of all members [K, ...]. Raises ``Refused`` for what is not stacked."""
     if type(value) is not Stacked:
         raise Refused("a result does not depend on the seeds' own weights and batches")
+    if value.turned is not None:  # a new view for each step's graph of gradients
+        return value.turned.transpose(1, 2) if value.stack.dim() == 3 else value.turned.squeeze(1)
     return value.stack
 
 
@@ -71,12 +73,9 @@ def stack_of(value: Any) -> Tensor:
 def _operand(value: Any, axes: int) -> Any:
     """``value`` so that its last ``axes`` axes are a member's."""
     if type(value) is Stacked:
-        stack = value.stack
-        return (
-            stack
-            if stack.dim() > axes
-            else stack.reshape(len(stack), *[1] * (axes + 1 - stack.dim()), *stack.shape[1:])
-        )
+        stack = stack_of(value)
+        missing = axes + 1 - stack.dim()
+        return stack.reshape(len(stack), *[1] * missing, *stack.shape[1:]) if missing else stack
     if isinstance(value, Tensor):  # made inside the loss and of nobody's own: the same for all
         if value.dim() > axes:
             raise Refused("a tensor that is nobody's own has more axes than those of the seeds")
@@ -164,16 +163,17 @@ def _reshape(x: Any, *shape: Any) -> Stacked:
 
 def _linear(x: Any, weight: Any, bias: Any = None) -> Stacked:
     """x [B, D], or with more axes before the last; weight [C, D], bias [C]."""
-    x_K, weight_KDC = stack_of(x), weight.turned if type(weight) is Stacked else None
-    if weight_KDC is None:
-        weight_KDC = stack_of(weight).transpose(1, 2)
+    if type(weight) is not Stacked or (bias is not None and type(bias) is not Stacked):
+        raise Refused("a linear layer whose weights are nobody's own")
+    x_K, weight_KDC = stack_of(x), stack_of(weight).transpose(1, 2) if weight.turned is None else weight.turned
     if x_K.dim() < 3:
         raise Refused("a linear layer without an axis of examples")
     x_KBD = x_K if x_K.dim() == 3 else x_K.flatten(1, -2)
     if bias is None:
         out = torch.bmm(x_KBD, weight_KDC)
     else:
-        out = torch.baddbmm(stack_of(bias).unsqueeze(1), x_KBD, weight_KDC)
+        bias_K1C = stack_of(bias).unsqueeze(1) if bias.turned is None else bias.turned
+        out = torch.baddbmm(bias_K1C, x_KBD, weight_KDC)
     return Stacked(out if x_K.dim() == 3 else out.view(*x_K.shape[:-1], -1))
 
 
@@ -181,7 +181,7 @@ def _matmul(a: Any, b: Any) -> Stacked:
     for value in (a, b):
         if (value.stack.dim() - 1 if type(value) is Stacked else value.dim()) != 2:
             raise Refused("a product of other than two matrices")
-    return Stacked(torch.matmul(*(v.stack if type(v) is Stacked else v for v in (a, b))))
+    return Stacked(torch.matmul(*(stack_of(v) if type(v) is Stacked else v for v in (a, b))))
 
 
 def _cross_entropy(

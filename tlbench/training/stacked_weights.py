@@ -21,14 +21,15 @@ LARGEST = 1 << 30
 class Weights:
     """The trained weights of K seeds, stacked, in groups as the first seed has them.
 
-    Matrices are stacked as their transposes, which is what linear layers multiply by.
+    Matrices and vectors lie as linear layers take them: [K, D, C] and [K, 1, C].
     """
 
     def __init__(self, stacked: list[nn.Parameter], members: list[list[nn.Parameter]], groups: list[Group]) -> None:
         self.stacked, self.members, self.groups = stacked, members, groups
         self.shapes = [list(p.shape) for p in members[0]]
         self._wrapped = {
-            tuple(map(id, theirs)): Stacked(_turned(p)) for p, *theirs in zip(stacked, *members, strict=True)
+            tuple(map(id, theirs)): _standing_for(p, theirs[0].dim())
+            for p, *theirs in zip(stacked, *members, strict=True)
         }
         self._trained = {id(p) for mine in members for p in mine}
         self._places = {_place(p) for mine in members for p in mine}
@@ -56,10 +57,7 @@ class Weights:
                     continue
                 key = tuple(map(id, theirs))
                 if key not in known:
-                    known[key] = (
-                        nn.Parameter(_turned(torch.stack([p.detach() for p in theirs])).contiguous()),
-                        list(theirs),
-                    )
+                    known[key] = nn.Parameter(_laid(torch.stack([p.detach() for p in theirs]))), list(theirs)
                 name = str(len(holder._parameters))
                 holder.register_parameter(name, known[key][0])
             holders.append(Group(holder, first.lr, first.weight_decay))
@@ -83,27 +81,32 @@ class Weights:
             raise Refused("the loss holds more than can be stacked")
         return Stacked(torch.stack([t.detach() for t in tensors]))
 
-    def renew(self) -> None:
-        """Before each step: the views that a loss sees of the weights belong to one graph of gradients."""
-        for wrapped, stacked in zip(self._wrapped.values(), self.stacked, strict=True):
-            wrapped.stack = _turned(stacked)
-            wrapped.turned = stacked if stacked.dim() == 3 else None
-
-    def part(self, tensor: Tensor, k: int) -> Tensor:
-        """Of a stacked weight, or of something of its shape, that of one seed."""
-        return _turned(tensor)[k]
-
     def hand_out(self) -> None:
         """Bring each seed's own modules up to date."""
         with torch.no_grad():
             for k, mine in enumerate(self.members):
                 for own, stacked in zip(mine, self.stacked, strict=True):
-                    own.copy_(self.part(stacked, k))
+                    own.copy_(part_of(stacked, own, k))
 
 
-def _turned(stacked: Tensor) -> Tensor:
-    """Matrices [K, C, D] as [K, D, C], and back; anything else as it is."""
-    return stacked.transpose(1, 2) if stacked.dim() == 3 else stacked
+def part_of(laid: Tensor, own: Tensor, k: int) -> Tensor:
+    """Of a stacked weight, or of something that lies as it does, what is one seed's, in the shape of ``own``."""
+    return laid[k].T if own.dim() == 2 else laid[k].view(own.shape)
+
+
+def _laid(stack: Tensor) -> Tensor:
+    if stack.dim() == 3:
+        return stack.transpose(1, 2).contiguous()
+    return stack.unsqueeze(1) if stack.dim() == 2 else stack
+
+
+def _standing_for(weight: nn.Parameter, axes: int) -> Stacked:
+    """What a loss sees of a weight whose members have so many axes."""
+    if axes not in (1, 2):
+        return Stacked(weight)
+    found = Stacked(weight.detach().transpose(1, 2) if axes == 2 else weight.detach().squeeze(1))
+    found.turned = weight
+    return found
 
 
 def _like(a: Tensor, b: Tensor) -> bool:
