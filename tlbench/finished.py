@@ -17,17 +17,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tlbench.api.trials import canonical
 from tlbench.collector import many_objects
 from tlbench.leaderboard import index
-from tlbench.plan.done import done_keys
+from tlbench.plan.done import FAILED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from tlbench.api.records import Record
     from tlbench.api.trials import Plan, Trial
     from tlbench.leaderboard.table import Table
     from tlbench.plugins import Plugins
-    from tlbench.run import Run
 
 CODE = (*index.PARTS, "plan", "finished.py")
 """What of tlbench has a say in whether a trial is done, and in its board."""
@@ -84,29 +82,20 @@ def read(folder: Path, plugins: Plugins) -> Kept | None:
         return None
 
 
-def found(run: Run, about: Mapping[str, Any]) -> tuple[Plan, Kept] | None:
+def found(
+    folder: Path, plugins: Plugins, planned: Callable[[], Plan], about: Mapping[str, Any], *, retry_failed: bool = False
+) -> tuple[Plan, Kept] | None:
     """The plan, all done, and what is kept of it, where it is certain without the records that nothing is left."""
-    from tlbench.run import FAILED, higher_is_better
-
-    if run.options.save_predictions:  # they may be gone
-        return None
     with many_objects():
-        kept = read(run.folder.path, run.plugins)
-        if kept is None or (run.options.retry_failed and FAILED & kept.statuses.keys()):
+        kept = read(folder, plugins)
+        if kept is None or (retry_failed and FAILED & kept.statuses.keys()):
             return None
-        if kept.table.higher_is_better != higher_is_better(run.plugins, kept.table.metric):
+        if kept.table.higher_is_better != plugins.higher_is_better(kept.table.metric):
             return None
-        plan = run.plan({})
+        plan = planned()
         if plan_digest(about, plan.trials) != kept.plan:
             return None
         return replace(plan, done=frozenset(t.key for t in plan.trials)), kept
-
-
-def is_done(run: Run, plan: Plan, records: Mapping[str, Record]) -> bool:
-    """Whether the same command would find nothing to do, and be right without a look at more than the records."""
-    if run.options.save_predictions:
-        return False
-    return len(done_keys(plan.trials, records, run.suite.metrics)) == len({t.key for t in plan.trials})
 
 
 def write(

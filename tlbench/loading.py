@@ -69,13 +69,13 @@ def loaded(
     from tlbench.leaderboard import index
     from tlbench.leaderboard.board import from_table
     from tlbench.results.store import RunFolder
-    from tlbench.run import board_of, higher_is_better
+    from tlbench.run import board_of
 
     folders = tuple(RunFolder.open(path) for path in paths)
     with many_objects():
         state = index.state(paths, metric)
         kept = index.read(paths, metric, state) if state else None
-        if kept is not None and kept[0].higher_is_better == higher_is_better(plugins, kept[0].metric):
+        if kept is not None and kept[0].higher_is_better == plugins.higher_is_better(kept[0].metric):
             board = from_table(kept[0], common=common, columns=plugins.columns(), tuned=tuned)
             return Loaded(board, folders, kept[1])
         if state:  # many records: a board needs but some of what they say
@@ -113,7 +113,6 @@ def _from_facts(
     from tlbench.results.counting import current, last_of_each, of_one_content
     from tlbench.results.facts import joined
     from tlbench.results.scan import Unsuitable, first_metric, scanned
-    from tlbench.run import higher_is_better
 
     for folder in folders:
         folder.problems.clear()
@@ -139,7 +138,7 @@ def _from_facts(
     if planned:  # as planned, not as they came in
         place = {key: i for i, key in enumerate(planned)}
         kept = kept[np.argsort([place.get(facts.keys[row], len(place)) for row in kept.tolist()], kind="stable")]
-    table = of_facts(facts, tuple(planned.values()), higher_is_better(plugins, looked_for), kept)
+    table = of_facts(facts, tuple(planned.values()), plugins.higher_is_better(looked_for), kept)
     problems = [problem for folder in folders for problem in folder.problems]
     return table, (*problems, *changed)
 

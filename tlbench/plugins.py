@@ -143,6 +143,10 @@ class Plugins:
                         found += [] if problem in found else [problem]
         return found
 
+    def higher_is_better(self, metric: str) -> bool:
+        """Whether more of a metric is better. Raises ``PluginError`` for a name that no plugin offers."""
+        return bool(getattr(self.get("metrics", metric).cls, "higher_is_better", True))
+
     def build(self, kind: str, name: str, params: Mapping[str, Any]) -> Any:
         """An instance. Raises ``PluginError`` for an unknown name or wrong parameters."""
         from tlbench.parameters.schema import build, nested

@@ -17,6 +17,7 @@ from tlbench.discovery.checks import where
 from tlbench.errors import StoreError, SuiteError
 from tlbench.execution.switches import Switches
 from tlbench.plan.build import build
+from tlbench.plan.done import FAILED, done_keys
 from tlbench.plan.estimate import Estimate, estimate
 from tlbench.results.counting import changed_since
 from tlbench.results.reading import PlainTrials, with_trial
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from tlbench.ranking import Ranking
     from tlbench.suite.suite import Suite
 
-FAILED = frozenset({Status.FAILED, Status.OOM, Status.TIMEOUT, Status.KILLED, Status.PARENT_FAILED})
 """Ends that make the exit code 2."""
 
 
@@ -152,7 +152,8 @@ class Run:
         about = {"name": self.suite.name, "file": self.suite.path.name, "metrics": list(self.suite.metrics)}
         about |= {"description": self.suite.description, "expect": self.suite.expect}
         with self.folder.writing() as writer:
-            if (before := finished.found(self, about)) is not None:
+            before = None if self.options.save_predictions else self._found(about)  # those may be gone
+            if before is not None:
                 return self._same_again(*before, watcher)
             files = index.files(self.folder.path)
             records, changed = of_one_content(self.folder.records())
@@ -184,7 +185,7 @@ class Run:
         missing = {t.key for t in plan.trials if t.kind == "trial"} - {r.key for r in here}
         outcome = Outcome(self.folder.path, statuses, len(missing), work.stopping(), board, reports)
         same = not since and not (changed and writer.own)  # is said of the records by the next run
-        if known and same and board is not None and finished.is_done(self, plan, records):
+        if known and same and board is not None and self._is_done(plan, records):
             finished.write(
                 self.folder.path,
                 now,
@@ -216,6 +217,18 @@ class Run:
         outcome = Outcome(self.folder.path, kept.statuses, 0, False, board, reports)
         watcher.end(outcome)
         return outcome
+
+    def _found(self, about: Mapping[str, Any]) -> tuple[Plan, Kept] | None:
+        from tlbench import finished
+
+        return finished.found(
+            self.folder.path, self.plugins, lambda: self.plan({}), about, retry_failed=self.options.retry_failed
+        )
+
+    def _is_done(self, plan: Plan, records: Mapping[str, Record]) -> bool:
+        """Whether the same command would find nothing to do, and be right without a look at more than the records."""
+        done = done_keys(plan.trials, records, self.suite.metrics)
+        return not self.options.save_predictions and len(done) == len({t.key for t in plan.trials})
 
     def rank_sources(self, watcher: Watcher) -> Ranking:
         """Score every source of the suite for its targets; trains source models where they are missing, and no more.
@@ -373,11 +386,6 @@ def _contents(record: Record, names: dict[int, str]) -> Iterator[tuple[str, str]
             yield name, str(about["content"])
 
 
-def higher_is_better(plugins: Plugins, metric: str) -> bool:
-    """Whether more of a metric is better. Raises ``PluginError`` for a name that no plugin offers."""
-    return bool(getattr(plugins.get("metrics", metric).cls, "higher_is_better", True))
-
-
 def board_of(
     records: Sequence[Record],
     planned: Sequence[Trial],
@@ -396,7 +404,7 @@ def board_of(
 
     if metric is None:
         metric = next((str(r.curve["metric"]) for r in records if r.curve), None)
-    higher = higher_is_better(plugins, metric) if metric is not None else True
+    higher = plugins.higher_is_better(metric) if metric is not None else True
     return build_board(
         records,
         planned=planned,

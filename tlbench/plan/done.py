@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tlbench.api.records import Record
     from tlbench.api.trials import Trial
 
+FAILED = frozenset({Status.FAILED, Status.OOM, Status.TIMEOUT, Status.KILLED, Status.PARENT_FAILED})
 _UNLUCKY = frozenset({Status.FAILED, Status.OOM, Status.TIMEOUT})
 """Ends that the same trial would come to again, unless something outside of it was the cause."""
 
