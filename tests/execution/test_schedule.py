@@ -176,6 +176,12 @@ def test_no_more_are_handed_out_than_leave_work_for_the_other_slots() -> None:
     while len(schedule._ready) > len(schedule._taken) and (first := schedule.take()) is not None:
         sizes.append(len(schedule.alike(first, 2)))
     assert sizes == [4, 2, 1]
+    busy = Schedule([*seeds("a", 6), *seeds("b", 6)])
+    for expected in (6, 3, 2, 1):  # the other slot has b; then b is shared
+        one = busy.take()
+        assert one is not None
+        assert len(busy.alike(one, 2)) == expected
+    assert not busy._families
     many = Schedule(seeds("a", 30))
     first = many.take()
     assert first is not None

@@ -51,8 +51,10 @@ class Schedule:
                     if trial.key in self._taken:
                         self._taken.remove(trial.key)
                         continue
-                    if self._families is not None:
-                        self._families[_but_seed(trial)].pop(trial.key, None)
+                    if self._families is not None and (family := self._families.get(_but_seed(trial))) is not None:
+                        family.pop(trial.key, None)
+                        if not family:
+                            del self._families[_but_seed(trial)]
                     self._running += 1
                     self._out.add(trial.key)
                     return trial
@@ -61,9 +63,10 @@ class Schedule:
                 self._changed.wait()
             return None
 
-    def alike(self, trial: Trial, shares: int) -> list[Trial]:
-        """Of the trials that are ready and differ from this one in the seed alone, so many that each of ``shares``
-        gets as many; they are handed out with it, in the order of their seeds.
+    def alike(self, trial: Trial, slots: int) -> list[Trial]:
+        """The trials that are ready and differ from this one in the seed alone, handed out with it, in their order.
+
+        Where there is not enough other work for all ``slots``, only this one's share of them.
         """
         with self._changed:
             if trial.kind == "ranking" or trial.key in self._apart:
@@ -71,13 +74,17 @@ class Schedule:
             if self._families is None:
                 self._families = {}
                 for ready in self._ready:
-                    self._families.setdefault(_but_seed(ready), {})[ready.key] = ready
-            family = self._families.setdefault(_but_seed(trial), {})
-            most = min(-(-(len(family) + 1) // shares), MOST_TOGETHER)
-            found = sorted(family.values(), key=lambda t: t.seed)[: most - 1]
+                    if ready.key not in self._taken:
+                        self._families.setdefault(_but_seed(ready), {})[ready.key] = ready
+            name = _but_seed(trial)
+            family = self._families.pop(name, {})
+            share = -(-(len(family) + 1) // max(1, slots - len(self._families)))
+            found = sorted(family.values(), key=lambda t: t.seed)[: min(share, MOST_TOGETHER) - 1]
             for other in found:
                 del family[other.key]
                 self._taken.add(other.key)
+            if family:
+                self._families[name] = family
             self._running += len(found)
             self._out |= {t.key for t in found}
             return sorted([trial, *found], key=lambda t: t.seed)

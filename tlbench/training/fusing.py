@@ -28,7 +28,7 @@ from tlbench.training.fused_streams import Batches, first_batches
 from tlbench.training.fused_tape import FusedCheckpoints, FusedTape, Seed
 from tlbench.training.generators import generators, same
 from tlbench.training.loop import play, set_mode
-from tlbench.training.optim import groups_of
+from tlbench.training.optim import groups_of, optimizers_of
 from tlbench.training.shadows import Shadows, state
 from tlbench.training.stacked import Refused, stack_of
 from tlbench.training.stacked_weights import Weights, part_of
@@ -166,18 +166,35 @@ class _Together:
     def measure(self, pairs: int = 5) -> float:
         """How many times faster a step of all seeds at once is: the least of a few of each, A B B A."""
         self.rehearse()
-        device = self.seeds[0].call.keywords["device"]
+        device, recipe = (self.seeds[0].call.keywords[name] for name in ("device", "recipe"))
+        weights = [self.weights.stacked, *self.weights.members]
+        turns = [Turn(self.loss, self.weights.groups, self.turns[0].on), *self.turns]
+        optimizers = [_still(optimizers_of([turn], recipe)[0]) for turn in turns]
+        before = [p.detach().clone() for mine in weights for p in mine]
+
+        def step(at: int, gradients: list[Tensor]) -> None:
+            for p, gradient in zip(weights[at], gradients, strict=True):
+                p.grad = gradient
+            for optimizer in optimizers[at]:
+                optimizer.step()
+                optimizer.zero_grad()
 
         def one_by_one(index: int) -> None:
             for k in range(len(self.seeds)):
-                self._alone(k, index)
+                step(k + 1, self._alone(k, index)[1:])
+
+        def fused(index: int) -> None:
+            step(0, self._fused(index)[1:])
 
         least = [math.inf, math.inf]
         for pair in range(pairs):
             for way in (0, 1) if pair % 2 else (1, 0):
                 began = _now(device)
-                (one_by_one, self._fused)[way](pair)
+                (one_by_one, fused)[way](pair)
                 least[way] = min(least[way], _now(device) - began)
+        with torch.no_grad():  # a step of length 0 may still turn -0 into 0
+            for p, value in zip((p for mine in weights for p in mine), before, strict=True):
+                p.copy_(value)
         return least[0] / least[1]
 
     # ---- the training ----------------------------------------------------------------------------
@@ -219,6 +236,13 @@ def clip_each(parameters: Sequence[nn.Parameter], most: float) -> None:
     factor_K = (most / (torch.linalg.vector_norm(torch.stack(norms), dim=0) + 1e-6)).clamp(max=1.0)
     for grad in grads:
         grad.mul_(factor_K.view(-1, *[1] * (grad.dim() - 1)))
+
+
+def _still(optimizers: list[torch.optim.Optimizer]) -> list[torch.optim.Optimizer]:
+    """Optimisers whose steps have no length."""
+    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+        group["lr"] = 0.0
+    return optimizers
 
 
 def _named(terms: Terms) -> dict[str, Tensor]:
