@@ -149,7 +149,7 @@ def _text(folders: Sequence[RunFolder], *, slim: bool = False) -> Text:
     ``slim`` records are without what no board needs.
     """
     from tlbench.collector import many_objects
-    from tlbench.run import current, of_one_content
+    from tlbench.results.valid import current, of_one_content
 
     with many_objects():
         for folder in folders:

@@ -18,7 +18,8 @@ from tlbench.api.trials import Trial
 from tlbench.builtin.digits import Digits
 from tlbench.data.cache import DataCache
 from tlbench.execution.bench import Bench, make_spec
-from tlbench.execution.trial import _where, run_trial
+from tlbench.execution.reasons import where
+from tlbench.execution.trial import run_trial
 from tlbench.plugins import Plugins
 from tlbench.run import Options, Run
 
@@ -386,4 +387,4 @@ def test_a_reason_names_the_authors_own_line_and_not_the_library_below_it() -> N
     exec(code, space)  # noqa: S102
     with pytest.raises(RuntimeError) as caught:
         space["fit"]()
-    assert _where(caught.value) == " (my_method.py:3)"
+    assert where(caught.value) == " (my_method.py:3)"

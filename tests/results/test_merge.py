@@ -20,8 +20,9 @@ from tlbench.plugins import Plugins
 from tlbench.results.merge import merge
 from tlbench.results.sameness import allowance, compare
 from tlbench.results.store import RunFolder
+from tlbench.results.valid import current
 from tlbench.results.verify import verify
-from tlbench.run import board_of, current
+from tlbench.run import board_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

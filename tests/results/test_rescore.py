@@ -14,8 +14,9 @@ from tlbench.cli import main
 from tlbench.plugins import Plugins
 from tlbench.results.rescore import rescore
 from tlbench.results.store import RunFolder
+from tlbench.results.valid import current
 from tlbench.results.verify import verify
-from tlbench.run import board_of, current
+from tlbench.run import board_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -159,7 +159,7 @@ def _watcher(args: argparse.Namespace) -> Watcher:
 
 def _plan(args: argparse.Namespace) -> int:
     from tlbench.plan.view import plan_json, plan_table
-    from tlbench.run import of_one_content
+    from tlbench.results.valid import of_one_content
 
     run = _prepared(args)
     records, _ = of_one_content(run.folder.records())

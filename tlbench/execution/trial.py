@@ -12,7 +12,6 @@ import traceback
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from tlbench.execution.clock import Clocks, now, peaks, reset_peaks
 from tlbench.execution.desk import Desk, predictors_of, refit
 from tlbench.execution.environment import environment
 from tlbench.execution.episodes import EpisodeScorer, about_episodes
+from tlbench.execution.reasons import first_line, is_out_of_memory, where
 from tlbench.execution.score import PoolScorer, evaluate
 from tlbench.execution.sharing import Lasting, shared
 from tlbench.execution.similarity import similarity
@@ -70,9 +70,9 @@ def run_trial(trial: Trial, bench: Bench) -> Record:
         if isinstance(error, KeyboardInterrupt) and bench.stop():
             raise  # the user's second Ctrl-C; without a first, it is the plugin's own doing
         traceback.print_exc()
-        status, reason = Status.FAILED, f"{type(error).__name__}: {_first_line(error)}{_where(error)}"
-        if _is_out_of_memory(error):
-            status, reason = Status.OOM, f"out of memory: {_first_line(error)}{_where(error)}"
+        status, reason = Status.FAILED, f"{type(error).__name__}: {first_line(error)}{where(error)}"
+        if is_out_of_memory(error):
+            status, reason = Status.OOM, f"out of memory: {first_line(error)}{where(error)}"
     while bench.cache.warnings:
         print(bench.cache.warnings.pop(0))  # into the trial's log
     if status not in (Status.INTERRUPTED, Status.TIMEOUT):
@@ -412,33 +412,6 @@ def _seed_everything(seeds: Seeds, trial: Trial) -> None:
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "allocate memory" in str(error)  # what torch raises on CPU
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), "")[:500]
-
-
-def _where(error: BaseException) -> str:
-    """The deepest place outside of the host and the libraries below it; it is the author's own line that helps."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if not any(part in f.filename for part in _MACHINERY)]
-    if not frames:
-        return ""
-    frame = (own or frames)[-1]
-    return f" ({frame.filename.rsplit('/', 1)[-1]}:{frame.lineno})"
-
-
-_HOST = Path(__file__).parents[1]
-_MACHINERY = (
-    *(f"{_HOST / name}/" for name in ("execution", "training", "models", "evaluation", "data")),
-    *(f"/site-packages/{name}/" for name in ("torch", "numpy", "scipy", "sklearn", "timm")),
-)
 
 
 def ended(trial: Trial, status: Status, reason: str, spec: Mapping[str, Any], started: str = "") -> Record:

@@ -70,7 +70,7 @@ def folder_names(runs: Sequence[Path]) -> list[str]:
 
 def copied(path: Path, to: Path, kept: Kept) -> Copied:
     """Make the public copy of a run. Raises ``TlbenchError`` where its keys name paths of this machine."""
-    from tlbench.run import current
+    from tlbench.results.valid import current
 
     run = RunFolder.open(path)
     planned = run.planned()

@@ -1,7 +1,7 @@
 """Counting: which of many records count, as columns: the last of each key, of the plan's code, of one content.
 
-The same rules as ``store.last_of_each``, ``run.current`` and ``run.of_one_content`` have for records; tests hold them
-together.
+The same rules as ``store.last_of_each``, ``valid.current`` and ``valid.of_one_content`` have for records; tests hold
+them together.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlbench.results.facts import AXES, STATUSES, Values
+from tlbench.results.valid import changed_since
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,11 +24,6 @@ if TYPE_CHECKING:
     Rows = NDArray[np.int64]
 
 OK = [str(status) for status in STATUSES].index("ok")
-
-
-def changed_since(count: int) -> str:
-    """What to say of so many records whose data have changed."""
-    return f"the data of {count} stored results have changed since: these are passed over, and run again next time"
 
 
 def last_of_each(facts: Facts, rows: range) -> dict[str, int]:

@@ -135,7 +135,7 @@ def merge(paths: Sequence[Path], out: Path, prefer: Sequence[Path] = ()) -> Merg
 
 def _read(path: Path, found: Merged) -> _Run:
     from tlbench.results.consistency import key_faults
-    from tlbench.run import current, of_one_content
+    from tlbench.results.valid import current, of_one_content
 
     whole = read(path)
     lines: dict[int, Line] = {}

@@ -114,7 +114,7 @@ def verify(
     wrong. ``signer`` is the file of a public key by which the run must be signed. Raises ``StoreError`` where there is
     no run.
     """
-    from tlbench.run import current, of_one_content
+    from tlbench.results.valid import current, of_one_content
 
     found = read(path)
     faults, checks = list(found.faults), [*_of_files(found)]
