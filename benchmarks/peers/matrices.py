@@ -221,17 +221,31 @@ def call(command: list[str], folder: Path | None = None) -> str:
     return done.stdout
 
 
-def tlbench(suite: str, data: Path | None = None, *, times: int = 1, again: bool = False) -> list[Side]:
+def tlbench(
+    suite: str, data: Path | None = None, *, times: int = 1, again: bool = False, options: Sequence[str] = ()
+) -> list[Side]:
     """`tlbench run` with one worker on an empty cache; further times with new records on the cache that it left.
 
-    ``again`` runs over the last of these finished matrices once more: what is left is start, plan and leaderboard.
+    ``options`` are added to the command. ``again`` runs over the last of these finished matrices once more: what is left is start, plan and leaderboard.
     """
     found = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "suite.yaml").write_text(suite)
         for out in [*map(str, range(times)), *([str(times - 1)] if again else [])]:
-            words = ["run", "--matrix", "suite.yaml", "--workers", "1", "--quiet", "--cache", "cache", "--out", out]
+            words = [
+                "run",
+                "--matrix",
+                "suite.yaml",
+                "--workers",
+                "1",
+                "--quiet",
+                "--cache",
+                "cache",
+                "--out",
+                out,
+                *options,
+            ]
             words += ["--data-root", str(data)] if data else []
             began = cpu_seconds(), time.perf_counter()
             call([sys.executable, "-m", "tlbench.cli", *words], folder)
