@@ -226,7 +226,8 @@ def tlbench(
 ) -> list[Side]:
     """`tlbench run` with one worker on an empty cache; further times with new records on the cache that it left.
 
-    ``options`` are added to the command. ``again`` runs over the last of these finished matrices once more: what is left is start, plan and leaderboard.
+    ``options`` are added to the command. ``again`` runs over the last of these finished matrices once more: what is
+    left is start, plan and leaderboard.
     """
     found = []
     with tempfile.TemporaryDirectory() as name:

@@ -215,7 +215,8 @@ seeds by {seeds}. What the driver spends on starts (torch, the first optimiser, 
 the same for a short run and a long one), loading and repeated source trainings, tlbench does once; without the first
 line the ratio is {bare:.1f}. {bound:.1f} would be the ratio if tlbench did nothing but train: beyond that only a
 faster step helps, as the other order of memory is for these convolutions (it changes last digits, and is off by
-default; its scores pass the same check). The parts of tlbench's worker are those of its own clocks, scaled to its processor time.
+default; its scores pass the same check). The parts of tlbench's worker are those of its own clocks, scaled to its
+processor time.
 """
 
 
