@@ -147,3 +147,17 @@ def test_a_rerun_can_be_plain(both: Any) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert not list((folder / "verify-cache").rglob("*.npy"))
+
+
+def test_what_needs_a_gpu_is_off_without_one_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert Switches(graphs=True, compile=True, channels_last=True).on("cpu") == Switches(channels_last=True)
+    assert Switches(graphs=True).on("cuda:0") == Switches(graphs=True)
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(SUITE.replace("[fine-tune, linear-probe, source-only]", "[linear-probe]"))
+    words = ["run", str(suite), "--out", str(tmp_path / "run"), "--cache", str(tmp_path / "cache"), "--no-plugins"]
+    words += ["--device", "cpu", "--executor", "in-process", "--quiet"]
+    assert cli.main([*words, "--with", "graphs", "--with", "compile"]) == 0
+    assert "--with graphs and compile: nothing to do without a GPU" in capsys.readouterr().out
+    assert not any("switches" in r.environment for r in RunFolder(tmp_path / "run").records().values())

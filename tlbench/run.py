@@ -15,7 +15,7 @@ from tlbench.api.trials import Plan, Trial
 from tlbench.collector import many_objects
 from tlbench.discovery.checks import where
 from tlbench.errors import StoreError, SuiteError
-from tlbench.execution.switches import Switches
+from tlbench.execution.switches import ON_A_GPU, Switches
 from tlbench.plan.build import build
 from tlbench.plan.done import FAILED, done_keys
 from tlbench.plan.estimate import Estimate, estimate
@@ -256,6 +256,10 @@ class Run:
         from tlbench.execution.bench import make_spec
         from tlbench.execution.work import HostWork
 
+        device, asked = self._device(), self.options.switches
+        if asked.on(device) != asked:
+            idle = " and ".join(name for name in ON_A_GPU if getattr(asked, name))
+            watcher.note(f"--with {idle}: nothing to do without a GPU")
         spec = make_spec(
             plugins=self.plugins,
             run=self.folder.path,
@@ -264,12 +268,12 @@ class Run:
             cache=self.options.cache,
             suite=self.suite.name,
             metrics=self.suite.metrics,
-            device=self._device(),
+            device=device,
             threads=self.options.threads,
             memory_limit=self.options.memory_limit,
             checkpoint_seconds=self.options.checkpoint_seconds,
             save_predictions=self.options.save_predictions,
-            switches=self.options.switches,
+            switches=asked.on(device),
         )
         return HostWork(spec, watcher.started)
 

@@ -10,7 +10,7 @@ once), which is its parameters' to say.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 DIGITS = ("channels_last", "compile")
 """Those that change the last digits of a result, as another kernel does; a record says where they were on."""
+ON_A_GPU = ("graphs", "compile")
+"""Those that there is nothing to do for elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,10 @@ class Switches:
     def of(cls, spec: Mapping[str, Any]) -> Switches:
         """Those of a bench's spec; what it does not name is as by default."""
         return cls(**spec.get("switches", {}))
+
+    def on(self, device: str) -> Switches:
+        """Those that do something on this device, ``cpu`` or a ``cuda`` one; the others off."""
+        return self if device.startswith("cuda") else replace(self, **dict.fromkeys(ON_A_GPU, False))
 
     def to_json(self) -> dict[str, bool]:
         return asdict(self)
