@@ -101,7 +101,7 @@ def measure(seeds: Sequence[int]) -> Iterator[Measured]:
         first, again = matrices.tlbench(suite, again=True)
         found.ours.append(first)
         found.again.append(again.processor)
-        found.layout += matrices.tlbench(suite, options=["--with", "channels-last"])
+        found.layout.extend(matrices.tlbench(suite, options=["--with", "channels-last"]))
         if not seed % 2:
             found.driver.append(matrices.process_per_run(todo))
         print(f"seed {seed}: {found.driver[-1].processor:.0f} s and {first.processor:.0f} s", file=sys.stderr)
