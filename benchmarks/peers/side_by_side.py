@@ -208,8 +208,8 @@ pytorch-adapt) have tlbench's, and each of their scores is checked against its c
 """
 PROBES = """
 One source model of 210 steps, then logistic regression on frozen features of 1,347 examples with C out of seven by five
-folds, for eight targets. The driver trains the source for each target again. All solve the probe by scikit-learn's
-grid search, and that is most of the work: libraries gain or lose little here.
+folds, for eight targets. The driver trains the source for each target again. All fit the probe by scikit-learn's
+logistic regression, C by C and fold by fold, and that is most of the work: libraries gain or lose little here.
 """
 SHALLOW = """
 No training: a nearest neighbour behind nothing, subspace alignment (30 axes) and CORAL (Ledoit & Wolf's estimate,
