@@ -50,13 +50,18 @@ FIGURES = (
     Figure("P3", "DataLoader ÷ resident, end to end, 32 px", "p3", "32 px, end to end", "^ratio", "high", 1.4, 1.7),
     Figure("P4", "linear probe, naive ÷ cached", "p4", "1 rate: naive", "^ratio", "high", 40, 63),
     Figure("P4", "13 rates, naive ÷ jointly", "p4", "13 rates: naive", "^ratio", "high", 70, 115),
-    Figure("P5", "8 MLPs one by one ÷ fused", "p5", r"MLP .*64, batch", "^ratio", "high", 2.5, 2.9),
-    Figure("P5", "with the decision, any network", "p5", "", "with the decision", "high", 0.97, 1.0),
+    Figure(
+        "P5", "8 MLPs one by one ÷ fused", "p5", r"MLP 64-(64|128-64)(,|$| \()|trials, MLP", "^ratio", "high", 2.5, 2.9
+    ),
+    Figure("P5", "with the decision, any network", "p5", "", "^ratio", "high", 0.97, 1.0),
     Figure("P6", "CUDA graph ÷ plain steps, ResNet-18 32²", "p6", "bfloat16", "^ratio", "high", 3, 5, **GPU),  # type: ignore[arg-type]
     Figure("P7", "trials at once ÷ one by one, one GPU", "p7", "", "^ratio", "high", 1.5, 3, **GPU),  # type: ignore[arg-type]
     Figure("P8", "source trainings done ÷ distinct ones", "p8", "", "^trainings of", "low", 1, 1),
     Figure("P8", "each by itself ÷ shared, 4 domains", "p8", "source 3 x target", "^ratio", "high", 2.3, 2.76),
     Figure("P9", "600 logistic heads, loop ÷ together", "p9", "^logistic, 5 ways", "^ratio", "high", 6, 30),
+    Figure(
+        "P9", "whole trials of 600 episodes, 512 features", "p9", "^good-embedding; 5.* 512", "^ratio", "high", None, 6
+    ),
     Figure("P10", "features, float32 ÷ bfloat16", "p10", "", "^ratio", "high", 1.8, 2.7),
     Figure("P11", "plan of 100,000 trials", "p11", "^100,000 trials", "^plan", "low", 1.0, 0.4, "s"),
     Figure(
@@ -64,9 +69,7 @@ FIGURES = (
     ),
     Figure("P12", "board of 1,000,000 records, from text", "p12", "^1,0[01]", "^text: wall", "low", 10, None, "s"),
     Figure("P13", "`tlbench --help`", "p13", "--help", "^wall", "low", 0.15, 0.08, "s"),
-    Figure(
-        "P14", "100,000 finished trials looked at again", "p14", "^10[0-9],", "equal parts|again", "low", 1, None, "s"
-    ),
+    Figure("P14", "100,000 finished trials looked at again", "p14", "^10[0-9],", "as kept", "low", 1, None, "s"),
     Figure("P15", "evaluation's share, default protocol", "p15", "digits", "evaluation's share", "low", 10, None, "%"),
     Figure("P16", "ResNet-50, 224², images/s", "p16", "P16", "^images/s", "high", 3_500, 5_000, **GPU),  # type: ignore[arg-type]
     Figure("P17", "ViT-S/16, 224², images/s", "p16", "P17", "^images/s", "high", 5_500, 7_700, **GPU),  # type: ignore[arg-type]

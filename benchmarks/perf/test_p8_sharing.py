@@ -128,7 +128,7 @@ def measure(case: Case, folder: Path) -> Measured:
     for matrix in (plain, shared):
         for key in (*first.parents, first.key):
             run_trial(trials[key], matrix.bench)
-    with for_this_run(str(shared.bench.run.path)):
+    with for_this_run(shared.bench.spec):
         pairs = list(in_turn(alone, together, len(blocks)))
     assert all(a[1] == b[1] for a, b in pairs), "sharing changed a record"
     distinct = len({(t.source.digest, t.seed) for t in own if t.source is not None})
