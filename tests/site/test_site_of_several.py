@@ -132,6 +132,9 @@ def test_the_published_site_is_that_of_the_published_records(plugins: Plugins, t
     front = read(PUBLISHED / "site" / "data" / "index.js")
     runs = sorted(path.parent.name for path in PUBLISHED.glob("*/run.json"))
     assert sorted(board["id"] for board in front["boards"]) == runs
+    for run in runs:
+        about = read(PUBLISHED / "site" / "boards" / run / "data" / "index.js")["runs"][0]
+        assert about["files"] == sorted(p.name for p in (PUBLISHED / run / "records").iterdir()), run
     found = loaded([PUBLISHED / "quick"], plugins)
     fresh = build_each([found], plugins, tmp_path / "site", linked=True).folder
     for chunk in (fresh / "boards" / "quick" / "data").glob("g*.js"):
