@@ -28,7 +28,8 @@ class Switches:
 
     ``share``          trainings that see nothing of the target are done once for all targets
     ``features``       features of a frozen backbone are kept from trial to trial
-    ``episodes``       few-shot episodes are adapted to many at once, and share the features of their examples
+    ``episodes``       few-shot episodes are adapted to many at once, and share the features of their examples; scores
+                       of heads that are solved together agree to a millionth, accuracies are equal
     ``decoded``        decoded data are kept in the cache folder, and read back from there
     ``graphs``         on a GPU, a step of training is captured once and replayed (a CUDA graph), where it can be
     ``channels_last``  convolutional networks keep their tensors in the order N, H, W, K
