@@ -18,8 +18,8 @@ from tlbench.api.trials import Choice, Trial
 from tlbench.leaderboard.conditions import conditions
 from tlbench.leaderboard.overlap import Overlap, overlaps
 from tlbench.leaderboard.retention import retentions
-from tlbench.leaderboard.view import OK, View, in_order, joint
-from tlbench.results.facts import AXES, STATUSES, Facts, device_of, facts_of
+from tlbench.leaderboard.view import View, in_order, joint
+from tlbench.results.facts import AXES, OK, STATUSES, Facts, device_of, facts_of
 from tlbench.results.facts import seconds as seconds
 
 if TYPE_CHECKING:

@@ -7,17 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlbench.api.records import Status
-from tlbench.results.facts import STATUSES
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from tlbench.results.facts import Facts
-
-OK = STATUSES.index(Status.OK)
 
 
 @dataclass(frozen=True, eq=False)

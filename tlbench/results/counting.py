@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlbench.results.facts import AXES, STATUSES, Values
+from tlbench.results.facts import AXES, OK, Values
 from tlbench.results.valid import changed_since
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from tlbench.results.facts import Facts
 
     Rows = NDArray[np.int64]
-
-OK = [str(status) for status in STATUSES].index("ok")
 
 
 def last_of_each(facts: Facts, rows: range) -> dict[str, int]:

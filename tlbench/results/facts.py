@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 AXES = ("source", "target", "task", "strategy", "backbone", "recipe")
 STATUSES = tuple(Status)
+OK = STATUSES.index(Status.OK)
+"""The place of a status in a column of facts is that in ``STATUSES``."""
 _PLACE = {status: place for place, status in enumerate(STATUSES)}
 NUMBERS = ("score", "step", "training_rate", "inference_rate", "memory", "time", "validation", "on_source")
 

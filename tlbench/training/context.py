@@ -27,6 +27,7 @@ from tlbench.training.ahead import chunks, first_of
 from tlbench.training.augment import augmentation
 from tlbench.training.compiling import compiled
 from tlbench.training.loop import Phase, play
+from tlbench.training.moves import autocast
 from tlbench.training.optim import groups_of, modules_of
 from tlbench.training.streams import Change, EpisodeStream, Stream
 
@@ -250,10 +251,9 @@ class TrialContext:
     def _through_backbone(self, x: Any, block: int | None = None) -> Tensor:
         net = self.backbone().eval()
         scale = scaling(self.models.transform, self.device)
-        cast = self.recipe.precision == "bfloat16"
         size, done = len(first_of(x)), 0
         features_ND = torch.empty(0)
-        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=cast):
+        with torch.no_grad(), autocast(self.device, self.recipe.precision)():
             for part in chunks(x, FEATURE_CHUNK, self.device):
                 found = features_at(net, scale(part), block).float()
                 if not done:  # at once: small parts that are kept would scatter over memory that could be used again
