@@ -78,7 +78,7 @@ class Record:
     @property
     def scored(self) -> str | None:
         """The pool of ``metrics`` whose score is the result: the harmonic mean of several, the target, or the first."""
-        return next((name for name in ("harmonic", "target", *self.metrics) if name in self.metrics), None)
+        return scored(self.metrics)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, ready for ``json.dumps``."""
@@ -95,3 +95,8 @@ class Record:
         if missing := sorted({"key", "status", "trial"} - set(data)):
             raise ValueError(f"missing fields: {', '.join(missing)}")
         return cls(**{**data, "status": Status(data["status"])})
+
+
+def scored(metrics: Mapping[str, Any]) -> str | None:
+    """The pool of a record's metrics whose score is its result."""
+    return next((name for name in ("harmonic", "target", *metrics) if name in metrics), None)

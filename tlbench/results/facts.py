@@ -10,7 +10,7 @@ import math
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tlbench.api.records import Record, Status
 
@@ -21,7 +21,7 @@ AXES = ("source", "target", "task", "strategy", "backbone", "recipe")
 STATUSES = tuple(Status)
 OK = STATUSES.index(Status.OK)
 """The place of a status in a column of facts is that in ``STATUSES``."""
-_PLACE = {status: place for place, status in enumerate(STATUSES)}
+PLACE = {status: place for place, status in enumerate(STATUSES)}
 NUMBERS = ("score", "step", "training_rate", "inference_rate", "memory", "time", "validation", "on_source")
 
 
@@ -113,54 +113,47 @@ PLACES = (
 """Columns of places, and the lists that these are in."""
 
 
+SINGLE = (
+    *("keys", "status", "seed", "rest", "suite", "reason", "environment", "about", "started", "finished"),
+    *("curved", "alone", "curve", "points"),
+)
+"""What a row has of a record, in this order; then its places on ``AXES``, and its ``NUMBERS``."""
+Row: TypeAlias = tuple[Any, ...]
+MOST_ROWS = 4096
+
+
 class Taker:
-    """Takes the facts of one record after the other."""
+    """Takes the facts of one record after the other, a block of rows at a time.
+
+    ``suite``, ``reason``, ``curved`` (a metric) and the methods give the place of a value in its list.
+    """
 
     def __init__(self, metric: str) -> None:
         self.facts = facts = Facts(metric)
-        self._axes = [(axis, Values(), facts.axes[axis].append) for axis in AXES]
+        self._axes = [(axis, Values()) for axis in AXES]
         values = {column: Values() for column, _ in PLACES}
-        for axis, its, _ in self._axes:
+        for axis, its in self._axes:
             facts.choices[axis] = its.known
         for column, listed in PLACES:
             setattr(facts, listed, values[column].known)
-        self._rest, self._suite, self._reason = values["rest"].of, values["suite"].of, values["reason"].of
+        self._rest, self.suite, self.reason = values["rest"].of, values["suite"].of, values["reason"].of
         self._environment, self._about = values["environment"].part, values["about"].part
-        self._metric, self._steps = values["curved"].of, values["curve"].of
-        self._columns = [column.append for column in facts.numbers.values()]
+        self.curved, self._steps = values["curved"].of, values["curve"].of
+        self._rows: list[Row] = []
+        single = [getattr(facts, name).extend for name in SINGLE]
+        axes = [facts.axes[axis].extend for axis in AXES]
+        self._columns = [*single, *axes, *(column.extend for column in facts.numbers.values())]
 
     def take(self, record: Record) -> None:
-        facts, trial = self.facts, record.trial
-        for axis, known, append in self._axes:
-            choice = trial[axis]
-            append(-1 if choice is None else known.part(choice))
-        facts.keys.append(record.key)
-        facts.seed.append(trial["seed"])
-        facts.rest.append(
-            self._rest(
-                (trial["kind"], tuple(trial["parents"]), trial["reference"], trial["skip"], trial.get("fingerprint"))
-            )
-        )
-        facts.suite.append(self._suite(record.suite))
-        facts.reason.append(self._reason(record.reason))
-        facts.environment.append(self._environment(record.environment))
-        facts.about.append(self._about(record.data, _about))
-        facts.started.append(record.started)
-        facts.finished.append(record.finished)
-        facts.status.append(_PLACE[record.status])
-        curve = record.curve
-        its = curve.get("metric") if curve else None
-        facts.curved.append(self._metric(str(curve["metric"])) if curve else -1)
-        metric, metrics, pool = facts.metric, record.metrics, record.scored
-        facts.alone.append("source" in metrics and pool == "target")
-        place, points = -1, 0
+        trial, curve = record.trial, record.curve
+        metric, metrics, pool = self.facts.metric, record.metrics, record.scored
+        place, scores, numbers = -1, (), NOTHING
         if record.status is Status.OK:
-            score = number(metrics[pool].get(metric)) if pool is not None else math.nan
             rates = record.throughput or {}
             memory = record.memory
-            found: tuple[float, ...] = (
-                score,
-                step(record, pool),
+            numbers = (
+                number(metrics[pool].get(metric)) if pool is not None else math.nan,
+                step_of(record.data, pool, (curve or {}).get("examples")),
                 number((rates.get("training") or {}).get("median")),
                 number((rates.get("inference") or {}).get("median")),
                 number(memory.get("peak_allocated") or memory.get("peak_rss")),
@@ -168,15 +161,69 @@ class Taker:
                 validation(record, metric),
                 number(metrics["source"].get(metric)) if "source" in metrics else math.nan,
             )
-            if curve and its == metric and curve.get("pool", pool) == pool:
-                place, points = self._steps(tuple(curve["steps"])), len(curve["scores"])
-                facts.curve_scores.extend([math.nan if value is None else value for value in curve["scores"]])
-        else:
-            found = NOTHING
-        for append, value in zip(self._columns, found, strict=True):
-            append(value)
-        facts.curve.append(place)
-        facts.points.append(points)
+            if curve and curve["metric"] == metric and curve.get("pool", pool) == pool:
+                place, scores = self.steps(curve["steps"]), curve["scores"]
+        self.put(
+            (
+                record.key,
+                PLACE[record.status],
+                trial["seed"],
+                self.rest(trial),
+                self.suite(record.suite),
+                self.reason(record.reason),
+                self.environment(record.environment),
+                self.about(record.data),
+                record.started,
+                record.finished,
+                self.curved(str(curve["metric"])) if curve else -1,
+                "source" in metrics and pool == "target",
+                place,
+                self.scores(scores),
+                *self.axes(trial),
+                *numbers,
+            )
+        )
+
+    def axes(self, trial: Mapping[str, Any]) -> tuple[int, ...]:
+        """Places of a trial's choices."""
+        return tuple([-1 if trial[axis] is None else known.part(trial[axis]) for axis, known in self._axes])
+
+    def rest(self, trial: Mapping[str, Any]) -> int:
+        """Place of what a trial has besides."""
+        its = (trial["kind"], tuple(trial["parents"]), trial["reference"], trial["skip"], trial.get("fingerprint"))
+        return self._rest(its)
+
+    def environment(self, said: Mapping[str, Any]) -> int:
+        """Place of an environment."""
+        return self._environment(said)
+
+    def about(self, said: Mapping[str, Any]) -> int:
+        """Place of what is said of pre-training, target and source."""
+        return self._about(said, _about)
+
+    def steps(self, its: Sequence[float]) -> int:
+        """Place of the steps of a learning curve."""
+        return self._steps(tuple(its))
+
+    def scores(self, its: Sequence[float | None]) -> int:
+        """How many there are of these, which are taken."""
+        if its:
+            plain = [math.nan if value is None else value for value in its] if None in its else its
+            self.facts.curve_scores.extend(plain)  # type: ignore[arg-type]
+        return len(its)
+
+    def put(self, row: Row) -> None:
+        """Take a record's values."""
+        self._rows.append(row)
+        if len(self._rows) == MOST_ROWS:
+            self.close()
+
+    def close(self) -> Facts:
+        """The facts of all that was taken."""
+        for extend, values in zip(self._columns, zip(*self._rows, strict=True), strict=False):
+            extend(values)
+        self._rows.clear()
+        return self.facts
 
 
 NOTHING: tuple[float, ...] = (math.nan,) * len(NUMBERS)
@@ -187,7 +234,7 @@ def facts_of(records: Iterable[Record], metric: str) -> Facts:
     taker = Taker(metric)
     for record in records:
         taker.take(record)
-    return taker.facts
+    return taker.close()
 
 
 def joined(parts: Sequence[Facts]) -> Facts:
@@ -230,14 +277,14 @@ def seconds(clocks: Mapping[str, float]) -> float:
     return number(sum(clocks.values())) if clocks else math.nan
 
 
-def step(record: Record, pool: str | None) -> float:
+def step_of(data: Mapping[str, Any], pool: str | None, on_curve: Any) -> float:
     """One test example's share of the score: from the size of the test pool, else of the curve's; NaN where unknown."""
-    sizes = record.data.get("test") or {}
+    sizes = data.get("test") or {}
     size = sizes.get(pool) if isinstance(sizes, Mapping) else sizes
     if isinstance(size, Mapping):
         size = size.get("examples")
     if not isinstance(size, int) or size < 1:
-        size = (record.curve or {}).get("examples")
+        size = on_curve
     return 1.0 / size if isinstance(size, int) and size > 0 else math.nan
 
 

@@ -76,11 +76,11 @@ class Reader:
         tail = _parsed(b"{" + body[artifact + 1 :])
         fields = {
             **head,
-            "trial": self._trial(body[trial + 9 : suite]),
+            "trial": self.trial(body[trial + 9 : suite]),
             **middle,
-            "data": self._shared(body[data + 8 : seeds]),
+            "data": self.shared(body[data + 8 : seeds]),
             "seeds": _parsed(body[seeds + 9 : environment]),
-            "environment": self._shared(body[environment + 15 : artifact]),
+            "environment": self.shared(body[environment + 15 : artifact]),
             **tail,
         }
         names = tuple(fields)
@@ -97,8 +97,11 @@ class Reader:
             record.__dict__.update(self._without)
         return record
 
-    def _trial(self, text: bytes) -> dict[str, Any]:
-        """A trial in the order of ``Trial.to_json``; its choices and all that follows the seed are shared."""
+    def trial(self, text: bytes) -> dict[str, Any]:
+        """A trial in the order of ``Trial.to_json``; its choices and all that follows the seed are shared.
+
+        Raises ``Cut`` and ``ValueError``.
+        """
         if not text.startswith(b'{"kind":'):
             raise Cut
         cut = text.find(BETWEEN["seed"])
@@ -111,16 +114,17 @@ class Reader:
             end = text.find(BETWEEN[following], at)
             if end < 0:
                 raise Cut
-            trial[name] = self._shared(text[at:end])
+            trial[name] = self.shared(text[at:end])
             if following == "seed" and end == cut and len(self._axes) < MOST_AXES:
                 self._axes[until] = trial.copy()
             at = end + len(BETWEEN[following])
-        trial.update(self._shared(b'{"parents":' + text[at:]))
+        trial.update(self.shared(b'{"parents":' + text[at:]))
         if len(trial) != 12:
             raise Cut
         return trial
 
-    def _shared(self, text: bytes) -> Any:
+    def shared(self, text: bytes) -> Any:
+        """The value of this JSON, the same object each time. Raises ``ValueError``."""
         try:
             return self._known[text]
         except KeyError:

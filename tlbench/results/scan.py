@@ -18,12 +18,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from tlbench.collector import many_objects
 from tlbench.results.facts import Facts, Taker, joined
 from tlbench.results.reading import FAULTS, Reader, fault
+from tlbench.results.typed import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LEAST_BYTES = 2**26
 """Of a process's stretch: it takes 0.2 s to start one."""
+
+BUFFER = 2**18
+"""Bytes: lines of some kB are cut from this nearly three times as quickly as from Python's usual 8 kB."""
 
 
 class Stretch(NamedTuple):
@@ -134,13 +138,14 @@ def shared_out(files: Sequence[Path], most: int) -> list[list[Stretch]]:
 def _read(part: Sequence[Stretch], metric: str) -> Found:
     """The facts of some stretches. Raises ``Unsuitable``."""
     reader, taker = Reader(slim=True), Taker(metric)
+    typed = Lines(taker, reader)
     lines: list[int] = []
     problems: list[Problem] = []
     with many_objects():
         for place, (name, start, end) in enumerate(part):
             number = 0
             try:
-                with Path(name).open("rb") as rows:
+                with Path(name).open("rb", buffering=BUFFER) as rows:
                     at = start
                     if start:  # a line that began before is another's
                         rows.seek(start - 1)
@@ -150,7 +155,7 @@ def _read(part: Sequence[Stretch], metric: str) -> Found:
                             break
                         at += len(row)
                         number += 1
-                        if not row.strip():
+                        if typed.take(row) or not row.strip():
                             continue
                         try:
                             record = reader.record(row.rstrip(b"\n"))
@@ -164,7 +169,7 @@ def _read(part: Sequence[Stretch], metric: str) -> Found:
             except OSError as error:
                 problems.append(Problem(place, 0, f"cannot be read: {error.strerror}"))
             lines.append(number)
-    return Found(taker.facts, lines, problems)
+    return Found(taker.close(), lines, problems)
 
 
 # ---- another process -----------------------------------------------------------------------------
