@@ -33,7 +33,7 @@ from tlbench.leaderboard.forms.badge import badge, to_svg
 from tlbench.leaderboard.forms.latex import escape, to_latex
 from tlbench.leaderboard.views.terminal import board_renderables
 from tlbench.plugins import Plugins
-from tlbench.run import write_reports
+from tlbench.reports import write_reports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tlbench.api.trials import Plan, Trial
+    from tlbench.leaderboard.pairing import Pairing
     from tlbench.leaderboard.table import Table
     from tlbench.plugins import Plugins
 
@@ -32,10 +33,11 @@ CODE = (*index.PARTS, "plan", "finished.py")
 
 
 class Kept(NamedTuple):
-    """``table`` of the board, count of each status, notes; and the reports' paths, none where one has changed."""
+    """A board's table and pairing, count of each status, notes; and the reports' paths, none where one has changed."""
 
     plan: str
     table: Table
+    pairing: Pairing
     statuses: Mapping[str, int]
     notes: tuple[str, ...]
     reports: tuple[Path, ...]
@@ -77,7 +79,9 @@ def read(folder: Path, plugins: Plugins) -> Kept | None:
         reports = tuple(folder / name for name in its["reports"])
         same = its["reporters"] == _reporters(plugins) and its["reports"] == _reports(folder, reports)
         same = same and not plugins.columns()  # whose code may have changed
-        return Kept(its["plan"], kept.table, its["statuses"], tuple(its["notes"]), reports if same else ())
+        return Kept(
+            its["plan"], kept.table, kept.pairing, its["statuses"], tuple(its["notes"]), reports if same else ()
+        )
     except (KeyError, TypeError, AttributeError):
         return None
 
@@ -103,6 +107,7 @@ def write(
     files: Mapping[str, Sequence[int]],
     plan: str,
     table: Table,
+    pairing: Pairing,
     *,
     statuses: Mapping[str, int],
     notes: Sequence[str],
@@ -120,7 +125,7 @@ def write(
         "reports": _reports(folder, reports) if all(path.is_relative_to(folder) for path in reports) else {},
     }
     wanted = index.digest([index.VERSION, index.code(CODE), files])
-    index.pack(_place(folder), table, {"state": wanted, "finished": its})
+    index.pack(_place(folder), table, pairing, {"state": wanted, "finished": its})
 
 
 def _reporters(plugins: Plugins) -> list[str]:

@@ -61,38 +61,42 @@ def loaded(
 ) -> Loaded:
     """The board of these run folders as one; of two records of one key the later folder's counts.
 
-    ``metric``, ``common`` and ``tuned`` as for ``run.board_of``. What was read is kept as an index, and read from there
-    while the text stays as it is. Raises ``StoreError`` where a folder is no run, and ``TlbenchError`` where no trial
-    has ended well.
+    ``metric``, ``common`` and ``tuned`` as for ``reports.board_of``. What was read is kept as an index, and read from
+    there while the text stays as it is. Raises ``StoreError`` where a folder is no run, and ``TlbenchError`` where no
+    trial has ended well.
     """
     from tlbench.collector import many_objects
-    from tlbench.leaderboard import index
+    from tlbench.leaderboard import index, special
     from tlbench.leaderboard.board import from_table
+    from tlbench.leaderboard.pairing import pair
+    from tlbench.reports import board_of
     from tlbench.results.store import RunFolder
-    from tlbench.run import board_of
 
     folders = tuple(RunFolder.open(path) for path in paths)
     with many_objects():
         state = index.state(paths, metric)
+        if state:
+            special.prepare()
         kept = index.read(paths, metric, state) if state else None
-        if kept is not None and kept[0].higher_is_better == plugins.higher_is_better(kept[0].metric):
-            board = from_table(kept[0], common=common, columns=plugins.columns(), tuned=tuned)
-            return Loaded(board, folders, kept[1])
+        if kept is not None and kept.table.higher_is_better == plugins.higher_is_better(kept.table.metric):
+            board = from_table(kept.table, kept.pairing, common=common, columns=plugins.columns(), tuned=tuned)
+            return Loaded(board, folders, tuple(kept.about["notes"]))
         if state:  # many records: a board needs but some of what they say
             made = _from_facts(folders, plugins, metric)
             if made is not None:
                 table, notes = made
                 if not (table.status == "ok").any():
                     raise _nothing(paths)
-                index.write(paths, metric, state, table, notes)
-                board = from_table(table, common=common, columns=plugins.columns(), tuned=tuned)
+                pairing = pair(table)
+                index.write(paths, metric, state, table, pairing, notes)
+                board = from_table(table, pairing, common=common, columns=plugins.columns(), tuned=tuned)
                 return Loaded(board, folders, notes)
         text = _text(folders, slim=bool(state))
         if not any(r.status == "ok" for r in text.records.values()):
             raise _nothing(paths)
         board = board_of(list(text.records.values()), text.planned, plugins, metric, common=common, tuned=tuned)
         if not tuned:  # which makes another table
-            index.write(paths, metric, state, board.table, text.notes)
+            index.write(paths, metric, state, board.table, board.pairing, text.notes)
     return Loaded(board, folders, text.notes, [] if state else [text])
 
 

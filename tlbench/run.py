@@ -19,6 +19,7 @@ from tlbench.execution.switches import ON_A_GPU, Switches
 from tlbench.plan.build import build
 from tlbench.plan.done import FAILED, done_keys
 from tlbench.plan.estimate import Estimate, estimate
+from tlbench.reports import board_of, write_reports
 from tlbench.results.store import RunFolder, Writer
 from tlbench.results.valid import current, of_one_content
 from tlbench.suite.load import load
@@ -190,6 +191,7 @@ class Run:
                 now,
                 finished.plan_digest(about, plan.trials),
                 board.table,
+                board.pairing,
                 statuses=statuses,
                 notes=[*self.folder.problems, *changed],
                 reports=reports if whole else (),
@@ -211,7 +213,7 @@ class Run:
         finally:
             watcher.close()
         with many_objects():
-            board = from_table(kept.table, columns=self.plugins.columns())
+            board = from_table(kept.table, kept.pairing, columns=self.plugins.columns())
         reports = kept.reports or self._write(board, watcher)[0]
         outcome = Outcome(self.folder.path, kept.statuses, 0, False, board, reports)
         watcher.end(outcome)
@@ -346,42 +348,6 @@ class Run:
                 watcher.note(f"the reporter {name!r} failed: {where(error)}")
                 whole = False
         return tuple(paths), whole
-
-
-def board_of(
-    records: Sequence[Record],
-    planned: Sequence[Trial],
-    plugins: Plugins,
-    metric: str | None = None,
-    *,
-    common: bool = True,
-    tuned: bool = False,
-) -> Leaderboard:
-    """The leaderboard of these records, with the plugins' columns; ``planned`` trials without one count as missing.
-
-    ``tuned`` makes one row of each strategy's parameter sets, as ``leaderboard.build`` does. ``metric`` defaults to the
-    one that the records' learning curves are of. Raises ``PluginError`` for a name that no plugin offers.
-    """
-    from tlbench.leaderboard.board import build as build_board
-
-    if metric is None:
-        metric = next((str(r.curve["metric"]) for r in records if r.curve), None)
-    higher = plugins.higher_is_better(metric) if metric is not None else True
-    return build_board(
-        records,
-        planned=planned,
-        metric=metric,
-        common=common,
-        higher_is_better=higher,
-        columns=plugins.columns(),
-        tuned=tuned,
-    )
-
-
-def write_reports(board: Leaderboard, folder: Path, plugins: Plugins, names: Sequence[str]) -> tuple[Path, ...]:
-    """Write the leaderboard in the named forms."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return tuple(path for name in names for path in plugins.build("reporters", name, {}).report(board, folder))
 
 
 def _lost_parent(trial: Trial, plan: Plan, records: Mapping[str, Record]) -> str | None:

@@ -28,9 +28,9 @@ from tlbench.api.trials import Choice, Trial
 from tlbench.execution.environment import cpu_name, git_state
 from tlbench.leaderboard import index
 from tlbench.plugins import Plugins
+from tlbench.reports import board_of
 from tlbench.results.store import RunFolder, from_line, last_of_each, to_line
 from tlbench.results.valid import of_one_content
-from tlbench.run import board_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,8 +9,8 @@ import pytest
 
 from tlbench.cli import main
 from tlbench.plugins import Plugins
+from tlbench.reports import board_of
 from tlbench.results.store import RunFolder
-from tlbench.run import board_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -56,7 +56,7 @@ def test_a_table_from_the_index_is_that_of_the_text(run: Path, plugins: Plugins)
     found = read(run)
     assert found is not None
     for field in dataclasses.fields(Table):
-        assert same(getattr(text.board.table, field.name), getattr(found[0], field.name)), field.name
+        assert same(getattr(text.board.table, field.name), getattr(found.table, field.name)), field.name
     again = loaded([run], plugins)
     assert again.notes == text.notes
     assert again.board.to_frame().equals(text.board.to_frame())

@@ -11,8 +11,10 @@ import pytest
 
 from tlbench.api.records import Record
 from tlbench.api.trials import Trial
+from tlbench.results.facts import Taker
 from tlbench.results.reading import BULKY, PlainTrials, Reader, trials_of, with_trial
 from tlbench.results.store import _checksum, from_line
+from tlbench.results.typed import Lines
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 RUNS = ("quick", "everything", "mnist-usps-digits")
@@ -110,6 +112,15 @@ def test_a_line_that_is_written_otherwise_is_read_as_a_whole(name: str, body: st
     assert json.dumps(_plain(outcome(Reader().record, line))) == json.dumps(
         _plain(outcome(lambda b: from_line(b.decode()), line))
     ), name
+
+
+@pytest.mark.parametrize(("name", "body"), _bodies().items(), ids=list(_bodies()))
+def test_facts_are_taken_of_such_a_line_only_as_its_record_has_them(name: str, body: str) -> None:
+    found, wanted = Taker("accuracy"), Taker("accuracy")
+    if Lines(found, Reader(slim=True)).take(signed(body) + b"\n"):
+        wanted.take(from_line(signed(body).decode()))
+        assert repr(vars(found.close())) == repr(vars(wanted.close())), name
+    assert len(found.close()) == len(wanted.close())
 
 
 def _plain(found: Any) -> Any:

@@ -17,12 +17,12 @@ from tlbench.api.trials import Choice, Trial
 from tlbench.cli import main
 from tlbench.errors import StoreError
 from tlbench.plugins import Plugins
+from tlbench.reports import board_of
 from tlbench.results.merge import merge
 from tlbench.results.sameness import allowance, compare
 from tlbench.results.store import RunFolder
 from tlbench.results.valid import current
 from tlbench.results.verify import verify
-from tlbench.run import board_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

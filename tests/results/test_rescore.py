@@ -12,11 +12,11 @@ from sklearn.metrics import f1_score
 
 from tlbench.cli import main
 from tlbench.plugins import Plugins
+from tlbench.reports import board_of
 from tlbench.results.rescore import rescore
 from tlbench.results.store import RunFolder
 from tlbench.results.valid import current
 from tlbench.results.verify import verify
-from tlbench.run import board_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,9 +16,9 @@ from tlbench.leaderboard import index
 from tlbench.leaderboard.table import Table
 from tlbench.loading import _from_facts, _text, loaded
 from tlbench.plugins import Plugins
+from tlbench.reports import board_of
 from tlbench.results import scan
 from tlbench.results.store import RunFolder, to_line
-from tlbench.run import board_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -54,7 +54,7 @@ def add(command: Commands) -> None:
 def _leaderboard(args: argparse.Namespace) -> int:
     from rich.text import Text
 
-    from tlbench.run import write_reports
+    from tlbench.reports import write_reports
 
     plugins = discover(args)
     board, notes = _board(args, plugins)

@@ -115,11 +115,16 @@ def build(
 
 
 def from_table(
-    table: Table, *, common: bool = True, columns: Sequence[Column] = (), tuned: bool = False
+    table: Table,
+    pairing: Pairing | None = None,
+    *,
+    common: bool = True,
+    columns: Sequence[Column] = (),
+    tuned: bool = False,
 ) -> Leaderboard:
-    """The leaderboard of a table; arguments as of ``build``."""
+    """The leaderboard of a table; ``pairing`` is that of the table, if it is known; other arguments as of ``build``."""
     table, about_tuning = tune(table) if tuned else (table, ())
-    pairing = pair(table)
+    pairing = pair(table) if pairing is None or tuned else pairing
     selected = [select(table, pairing, members, common) for members in grouped(table)]
     every = (*COLUMNS, *columns)
     groups = assemble(table, pairing, selected, every)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy.special import stdtrit
 
 from tlbench.api.records import Record, Status
 from tlbench.leaderboard.inference.paired import false_discoveries, paired
+from tlbench.leaderboard.special import t_quantile
 from tlbench.leaderboard.statistics import Estimate
 
 if TYPE_CHECKING:
@@ -320,7 +320,7 @@ def _sure(change: Estimate, seeds: int, of: int) -> str:
     """Better or worse where the interval excludes 0 when it is widened to hold for ``of`` strategies together."""
     if not math.isfinite(change.low) or change.low == change.high == 0:
         return ""
-    wider = float(stdtrit(seeds - 1, 1 - LEVEL / (2 * of)) / stdtrit(seeds - 1, 1 - LEVEL / 2))
+    wider = float(t_quantile(seeds - 1, 1 - LEVEL / (2 * of)) / t_quantile(seeds - 1, 1 - LEVEL / 2))
     if change.value - wider * (change.value - change.low) > 0:
         return "better"
     return "worse" if change.value + wider * (change.high - change.value) < 0 else ""

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tlbench.leaderboard.overlap import Overlap
+from tlbench.leaderboard.pairing import Pairing
+from tlbench.leaderboard.statistics import CurveGains
 from tlbench.leaderboard.table import NUMBERS, Axis, Keys, Table
 from tlbench.results.facts import AXES
 
@@ -32,10 +34,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-VERSION = 1
+VERSION = 2
 LEAST_BYTES = 2**23
 """Of records: fewer are read from their text as quickly."""
-PARTS = ("api", "leaderboard", "results", "run.py", "loading.py")
+PARTS = ("api", "leaderboard", "results", "reports.py", "loading.py")
 """What of tlbench has a say in a table."""
 
 
@@ -87,24 +89,26 @@ def _place(folders: Sequence[Path], metric: str | None) -> Path:
     return folders[0] / "index" / f"{hashlib.blake2b(asked.encode(), digest_size=8).hexdigest()}.npz"
 
 
-def read(folders: Sequence[Path], metric: str | None, wanted: str) -> tuple[Table, tuple[str, ...]] | None:
-    """The table of that state with the notes on what was passed over, or nothing."""
-    found = unpack(_place(folders, metric), wanted)
-    return (found.table, tuple(found.about["notes"])) if found is not None else None
+class Unpacked(NamedTuple):
+    """A table with its pairing, and what was kept with them."""
+
+    table: Table
+    pairing: Pairing
+    about: Mapping[str, Any]
 
 
-def write(folders: Sequence[Path], metric: str | None, wanted: str, table: Table, notes: Sequence[str]) -> None:
+def read(folders: Sequence[Path], metric: str | None, wanted: str) -> Unpacked | None:
+    """The table of that state, with ``notes`` on what was passed over; or nothing."""
+    return unpack(_place(folders, metric), wanted)
+
+
+def write(
+    folders: Sequence[Path], metric: str | None, wanted: str, table: Table, pairing: Pairing, notes: Sequence[str]
+) -> None:
     """Keep a table, if the runs are still in that state; a folder that cannot be written to has none."""
     if not wanted or state(folders, metric) != wanted:
         return
-    pack(_place(folders, metric), table, {"state": wanted, "notes": list(notes)})
-
-
-class Unpacked(NamedTuple):
-    """A table, and what was kept with it."""
-
-    table: Table
-    about: Mapping[str, Any]
+    pack(_place(folders, metric), table, pairing, {"state": wanted, "notes": list(notes)})
 
 
 def unpack(path: Path, wanted: str) -> Unpacked | None:
@@ -112,19 +116,22 @@ def unpack(path: Path, wanted: str) -> Unpacked | None:
     try:
         with np.load(path, allow_pickle=False) as kept:
             about = json.loads(kept["about"].tobytes())
-            return Unpacked(_unpacked(about, kept), about) if about["state"] == wanted else None
+            if about["state"] != wanted:
+                return None
+            table = _table(about, kept)
+            return Unpacked(table, _pairing(table, kept), about)
     except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, zipfile.BadZipFile, MemoryError):
         return None
 
 
-def pack(path: Path, table: Table, about: Mapping[str, Any]) -> None:
+def pack(path: Path, table: Table, pairing: Pairing, about: Mapping[str, Any]) -> None:
     """Write a table and plain data with a ``state``, whole or not at all; a folder that takes no file gets none."""
     partial = path.with_name(f"{path.stem}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(exist_ok=True)
         (path.parent / ".gitignore").write_text("*\n")
         with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **_packed(table, about))
+            np.savez(file, allow_pickle=False, **_packed(table, about), **_packed_pairing(pairing))
         partial.replace(path)
     except OSError:
         with contextlib.suppress(OSError):
@@ -173,7 +180,7 @@ def _packed(table: Table, more: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     }
 
 
-def _unpacked(about: dict[str, Any], kept: Any) -> Table:
+def _table(about: dict[str, Any], kept: Any) -> Table:
     seed = kept["seed"]
     n = len(seed)
     reasons = about["reasons"]
@@ -205,3 +212,25 @@ def _unpacked(about: dict[str, Any], kept: Any) -> Table:
     if any(len(column) != n for column in (table.keys, table.reason, table.status, table.curve_scores, table.device)):
         raise ValueError("columns of different lengths")
     return table
+
+
+PLACES = ("wanted", "reference", "floor", "ceiling", "blind", "maximal")
+"""Columns of a pairing that are places."""
+
+
+def _packed_pairing(pairing: Pairing) -> dict[str, NDArray[Any]]:
+    return {
+        "pairing.ok": pairing.ok,
+        "pairing.gain": pairing.gain,
+        **{f"pairing.{name}": getattr(pairing, name).astype(np.int32) for name in PLACES},
+        **{f"pairing.curve.{name}": column for name, column in pairing.curve._asdict().items()},
+    }
+
+
+def _pairing(table: Table, kept: Any) -> Pairing:
+    places = {name: kept[f"pairing.{name}"].astype(np.int64) for name in PLACES}
+    curve = CurveGains(*[kept[f"pairing.curve.{name}"] for name in CurveGains._fields])
+    pairing = Pairing(ok=kept["pairing.ok"], gain=kept["pairing.gain"], curve=curve, **places)
+    if any(len(column) != len(table) for column in (pairing.ok, pairing.gain, *places.values(), *curve)):
+        raise ValueError("columns of different lengths")
+    return pairing

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit  # scipy.stats takes four times as long to import
 
 from tlbench.api.columns import Estimate as Estimate
+from tlbench.leaderboard.special import normal_quantile, t_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ def student_intervals(mean: Floats, deviation: Floats, n: Ints, step: Floats) ->
     enough = n >= 2
     n_safe = np.where(enough, n, 2)
     error = np.maximum(np.where(enough, deviation, 0.0) / np.sqrt(n_safe), error_floor(step, n_safe))
-    half = np.where(enough, stdtrit(n_safe - 1, 0.5 + LEVEL / 2) * error, np.nan)
+    half = np.where(enough, t_quantile(n_safe - 1, 0.5 + LEVEL / 2) * error, np.nan)
     return mean - half, mean + half
 
 
@@ -79,7 +79,7 @@ def wilson(hits: int, of: int) -> Estimate:
     """A share with its interval (Wilson 1927, without continuity correction), as scipy's ``binomtest`` has it."""
     if of == 0:
         return Estimate()
-    share, z = hits / of, float(ndtri(0.5 + 0.5 * LEVEL))
+    share, z = hits / of, normal_quantile(0.5 + 0.5 * LEVEL)
     scale = 2 * (of + z**2)
     middle, half = (2 * of * share + z**2) / scale, z / scale * math.sqrt(4 * of * share * (1 - share) + z**2)
     return Estimate(share, middle - half if hits else 0.0, middle + half if hits < of else 1.0)
@@ -94,7 +94,7 @@ def percentile_interval(means: Floats, value: float, floor: float = 0.0) -> Esti
     """The percentile interval of bootstrap means [B] about ``value``, no narrower than the error ``floor`` makes it."""
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
-    half = float(ndtri(1 - tail)) * floor
+    half = normal_quantile(1 - tail) * floor
     return Estimate(value, min(float(low), value - half), max(float(high), value + half))
 
 

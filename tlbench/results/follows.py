@@ -146,7 +146,7 @@ def references(trials: Iterable[Trial], plugins: Plugins) -> Found:
 
 def gains(folder: Path, records: Sequence[Record], planned: Sequence[Trial], plugins: Plugins) -> Found:
     """The stored ``leaderboard/leaderboard.json`` must have the scores and gains that its records give."""
-    from tlbench.run import board_of
+    from tlbench.reports import board_of
 
     path = folder / "leaderboard" / "leaderboard.json"
     if not path.exists():

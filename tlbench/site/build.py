@@ -203,7 +203,7 @@ def _metrics(found: Loaded) -> list[str]:
 def _downloads(board: Leaderboard, plugins: Plugins, out: Path, notes: list[str]) -> list[list[Any]]:
     """Every reporter's files, and the trials; a reporter that fails costs its own files only."""
     from tlbench.discovery.checks import where
-    from tlbench.run import write_reports
+    from tlbench.reports import write_reports
 
     out.mkdir(parents=True)
     for reporter in sorted(plugins.offers("reporters")):

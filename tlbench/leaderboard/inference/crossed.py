@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import stdtrit
 
+from tlbench.leaderboard.special import t_quantile
 from tlbench.leaderboard.statistics import LEVEL, Estimate
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _combined(parts: tuple[Floats, Floats, Floats], free: tuple[float, float, fl
 
 
 def _intervals(means: Floats, error: Floats, freedom: Floats, floor: Floats | float) -> list[Estimate]:
-    half = stdtrit(freedom, 0.5 + LEVEL / 2) * np.maximum(error, floor)
+    half = t_quantile(freedom, 0.5 + LEVEL / 2) * np.maximum(error, floor)
     return [Estimate(float(m), float(m - h), float(m + h)) for m, h in zip(means, half, strict=True)]
 
 

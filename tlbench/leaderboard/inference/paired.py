@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import stdtr
 
 from tlbench.leaderboard.inference.crossed import Layout
+from tlbench.leaderboard.special import t_probability
 from tlbench.leaderboard.statistics import Estimate, error_floor, student_intervals, verdicts
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def paired(
     error = np.maximum(deviation / np.sqrt(sizes), error_floor(step, sizes))
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(mean == 0, 0.0, np.abs(mean) / error)
-    p = np.where(sizes > 1, 2 * stdtr(np.maximum(sizes - 1, 1), -t), np.nan)
+    p = np.where(sizes > 1, 2 * t_probability(np.maximum(sizes - 1, 1), -t), np.nan)
     overall = here = Estimate(float(mean.mean()))
     if len(starts) == 1:
         overall = here = Estimate(float(mean[0]), float(low[0]), float(high[0]))
