@@ -65,6 +65,8 @@ def loaded(
     there while the text stays as it is. Raises ``StoreError`` where a folder is no run, and ``TlbenchError`` where no
     trial has ended well.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     from tlbench.collector import many_objects
     from tlbench.leaderboard import index, special
     from tlbench.leaderboard.board import from_table
@@ -88,8 +90,10 @@ def loaded(
                 if not (table.status == "ok").any():
                     raise _nothing(paths)
                 pairing = pair(table)
-                index.write(paths, metric, state, table, pairing, notes)
-                board = from_table(table, pairing, common=common, columns=plugins.columns(), tuned=tuned)
+                with ThreadPoolExecutor(1) as other:  # files are written beside work on arrays
+                    kept_now = other.submit(index.write, paths, metric, state, table, pairing, notes)
+                    board = from_table(table, pairing, common=common, columns=plugins.columns(), tuned=tuned)
+                    kept_now.result()
                 return Loaded(board, folders, notes)
         text = _text(folders, slim=bool(state))
         if not any(r.status == "ok" for r in text.records.values()):
