@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlbench.leaderboard import index
-from tlbench.leaderboard.table import Table
+from tlbench.leaderboard import board, index, pairing
+from tlbench.leaderboard.pairing import Pairing, pair
+from tlbench.leaderboard.statistics import CurveGains
+from tlbench.leaderboard.table import Table, Texts
 from tlbench.loading import loaded
 from tlbench.plugins import Plugins
 from tlbench.results.store import RunFolder, to_line
@@ -46,6 +48,8 @@ def read(run: Path) -> Any:
 def same(a: Any, b: Any) -> bool:
     if isinstance(a, np.ndarray):
         return bool(a.dtype.kind == b.dtype.kind and np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
+    if isinstance(a, CurveGains):
+        return all(map(same, a, b))
     if isinstance(a, dict):
         return set(a) == set(b) and all(same(a[k], b[k]) for k in a)
     return bool(a == b)
@@ -57,6 +61,8 @@ def test_a_table_from_the_index_is_that_of_the_text(run: Path, plugins: Plugins)
     assert found is not None
     for field in dataclasses.fields(Table):
         assert same(getattr(text.board.table, field.name), getattr(found.table, field.name)), field.name
+    for field in dataclasses.fields(Pairing):
+        assert same(getattr(text.board.pairing, field.name), getattr(found.pairing, field.name)), field.name
     again = loaded([run], plugins)
     assert again.notes == text.notes
     assert again.board.to_frame().equals(text.board.to_frame())
@@ -64,6 +70,34 @@ def test_a_table_from_the_index_is_that_of_the_text(run: Path, plugins: Plugins)
     assert again.board.notes == text.board.notes
     assert again.records == text.records
     assert again.planned == text.planned
+
+
+def test_what_the_index_says_of_references_is_used(
+    run: Path, plugins: Plugins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_pairing(table: Table) -> Pairing:
+        pytest.fail("references were looked for again")
+
+    loaded([run], plugins)
+    for module in (board, pairing):
+        monkeypatch.setattr(module, "pair", no_pairing)
+    assert loaded([run], plugins).board.groups
+    monkeypatch.setattr(board, "pair", pair)  # of grids made one the table is another
+    assert loaded([run], plugins, tuned=True).board.groups
+
+
+def test_many_equal_texts_are_kept_once_and_read_as_a_sequence() -> None:
+    texts = Texts.of(["", "b", "", "a", "b"])
+    assert texts.distinct == ("", "b", "a")
+    assert texts == ["", "b", "", "a", "b"]
+    assert texts[1:] == ("b", "", "a", "b")
+    assert (texts[-1], len(texts), Texts.of(texts) is texts) == ("b", 5, True)
+    assert Texts.of(()) == ()
+    with pytest.raises(IndexError):
+        texts[5]
+    for places in ([0, 3], [-1]):
+        with pytest.raises(ValueError, match="in 3 texts"):
+            Texts(texts.distinct, np.array(places))
 
 
 def test_the_index_is_what_a_second_board_is_made_of(

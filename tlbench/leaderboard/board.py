@@ -129,7 +129,7 @@ def from_table(
     every = (*COLUMNS, *columns)
     groups = assemble(table, pairing, selected, every)
     points = in_points(table, pairing)
-    several = len({code for s in selected for code in table.codes["recipe"][s.members].tolist()}) > 1
+    several = len({int(code) for s in selected for code in np.unique(table.codes["recipe"][s.members])}) > 1
     rows = [row for group in groups for row in group.rows]
     dull = {key for key in WHERE_THERE_IS_ONE if not any(row.cells[key].value is not None for row in rows)}
     shown = tuple(c for c in every if c.key not in dull and (several or c.key != "recipe"))

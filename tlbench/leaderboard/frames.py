@@ -90,7 +90,7 @@ def trials_frame(board: Leaderboard) -> pd.DataFrame:
         columns[axis] = labels[codes[trials]]
     columns["seed"] = table.seed[trials]
     columns["status"] = table.status[trials].astype(object)
-    columns["reason"] = np.array([table.reason[i] for i in trials], dtype=object)
+    columns["reason"] = np.array([table.reason[i] for i in trials.tolist()], dtype=object)
     columns.update((name, values[trials]) for name, values in table.numbers.items() if name != "step")
     columns["score"] = columns["score"] * (1 if table.higher_is_better else -1)
     columns["gain"] = pairing.gain[trials]

@@ -26,7 +26,7 @@ import numpy as np
 from tlbench.leaderboard.overlap import Overlap
 from tlbench.leaderboard.pairing import Pairing
 from tlbench.leaderboard.statistics import CurveGains
-from tlbench.leaderboard.table import NUMBERS, Axis, Keys, Table
+from tlbench.leaderboard.table import NUMBERS, Axis, Keys, Table, Texts
 from tlbench.results.facts import AXES
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def pack(path: Path, table: Table, pairing: Pairing, about: Mapping[str, Any]) -
 
 
 def _packed(table: Table, more: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    reasons: dict[str, int] = {}
+    reason = Texts.of(table.reason)
     statuses, status = np.unique(table.status, return_inverse=True)
     about = {
         **more,
@@ -154,10 +154,9 @@ def _packed(table: Table, more: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         "conditions": table.conditions,
         "overlaps": table.overlaps,
         "statuses": statuses.tolist(),
+        "reasons": reason.distinct,
         "known": [name for name in NUMBERS if not np.isnan(table.numbers[name]).all()],
     }
-    reason = np.array([reasons.setdefault(text, len(reasons)) for text in table.reason], dtype=np.int32)
-    about["reasons"] = list(reasons)
     ends = np.isfinite(table.curve_steps).sum(axis=1)
     whole = np.ascontiguousarray(table.curve_steps)
     rows = whole.view(np.dtype((np.void, whole.dtype.itemsize * whole.shape[1]))).ravel() if whole.size else ends
@@ -170,7 +169,7 @@ def _packed(table: Table, more: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         "source_model": table.source_model,
         "seed": table.seed,
         "status": status.astype(np.int8),
-        "reason": reason,
+        "reason": reason.places.astype(np.int32),
         "device": table.device.astype(np.int32),
         "steps": whole[first],
         "steps.of": steps.astype(np.int32),
@@ -183,7 +182,6 @@ def _packed(table: Table, more: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
 def _table(about: dict[str, Any], kept: Any) -> Table:
     seed = kept["seed"]
     n = len(seed)
-    reasons = about["reasons"]
     unknown = np.full(n, np.nan)
     table = Table(
         metric=about["metric"],
@@ -199,7 +197,7 @@ def _table(about: dict[str, Any], kept: Any) -> Table:
         source_model=kept["source_model"],
         seed=seed,
         status=np.array(about["statuses"], dtype=np.str_)[kept["status"]],
-        reason=tuple([reasons[code] for code in kept["reason"].tolist()]),
+        reason=Texts(about["reasons"], kept["reason"]),
         numbers={name: kept[f"numbers.{name}"] if name in about["known"] else unknown for name in NUMBERS},
         devices=tuple(about["devices"]),
         device=kept["device"].astype(np.int64),

@@ -103,10 +103,11 @@ def assemble(
     gaps = [f.gap for f in found]
     _ends_of_the_gap(table, selected, gaps)
 
+    ids = joint([source, target])
     member_rows = np.argsort(row, kind="stable")
     member_edges = np.searchsorted(row[member_rows], np.arange(offsets[-1] + 1))
     sources, targets = table.axes["source"].labels, table.axes["target"].labels
-    several = len(set(table.codes["recipe"][members].tolist())) > 1
+    several = bool(np.ptp(table.codes["recipe"][members]) > 0)
     groups = []
     for s, offset in zip(selected, offsets, strict=False):
         samples: list[Sample] = []
@@ -148,7 +149,8 @@ def assemble(
                     planned=len(mine),
                 )
             )
-            planned = set(zip(source[mine].tolist(), target[mine].tolist(), strict=True))
+            _, each = np.unique(ids[mine], return_index=True)
+            planned = zip(source[mine[each]].tolist(), target[mine[each]].tolist(), strict=True)
             planned_pairs.append(frozenset((sources[a] if a >= 0 else "", targets[b]) for a, b in planned))
             measured.append(its_pairs(block.units))
         shared = shared_cells(table, s, range(len(samples)))

@@ -90,6 +90,42 @@ class Keys(Sequence[str]):
         return hash(tuple(self))
 
 
+class Texts(Sequence[str]):
+    """Texts of which many are the same: those that there are, and the place [N] of each.
+
+    Raises ``ValueError`` where a place is none.
+    """
+
+    def __init__(self, distinct: Sequence[str], places: Ints) -> None:
+        if len(places) and not 0 <= places.min() <= places.max() < len(distinct):
+            raise ValueError(f"places from {places.min()} to {places.max()} in {len(distinct)} texts")
+        self.distinct, self.places = tuple(distinct), places
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> Texts:
+        if isinstance(texts, Texts):
+            return texts
+        known: dict[str, int] = {}
+        places = [known.setdefault(text, len(known)) for text in texts]
+        return cls(tuple(known), np.array(places, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> Texts: ...
+    def __getitem__(self, at: int | slice) -> str | Texts:
+        return Texts(self.distinct, self.places[at]) if isinstance(at, slice) else self.distinct[self.places[at]]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """Trials as columns; N trials, P evaluation points of the longest curve.
@@ -115,7 +151,7 @@ class Table:
     source_model: NDArray[np.bool_]
     seed: Ints
     status: NDArray[np.str_]
-    reason: tuple[str, ...]
+    reason: Sequence[str]
     numbers: Mapping[str, Floats]
     devices: tuple[str, ...]
     device: Ints
@@ -217,7 +253,7 @@ def of_facts(
         ).astype(bool),
         seed=np.concatenate((_taken(facts.seed, rows), np.array([t["seed"] for t in trials], dtype=np.int64))),
         status=_narrow(np.concatenate((named, ends))),
-        reason=(*_reasons(facts, rows, rest), *(t.skip or "" for t in waiting.values())),
+        reason=_reasons(facts, rows, rest, [t.skip or "" for t in waiting.values()]),
         numbers=numbers,
         devices=tuple(devices),
         device=np.concatenate((device, np.full(len(waiting), -1, dtype=np.int64))),
@@ -252,14 +288,15 @@ def _lookup(places: Ints, values: Sequence[Any], code: Callable[[Any], int]) -> 
     return out[places]
 
 
-def _reasons(facts: Facts, rows: Ints, rest: Ints) -> list[str]:
-    """What each record says, or else why its trial was skipped."""
+def _reasons(facts: Facts, rows: Ints, rest: Ints, others: Sequence[str]) -> Texts:
+    """What each record says, or else why its trial was skipped; then ``others``."""
     said = _taken(facts.reason, rows)
     both = said * (len(facts.rests) + 1) + rest
     distinct, place = np.unique(both, return_inverse=True)
     texts = [facts.reasons[b // (len(facts.rests) + 1)] or str(facts.rests[b % (len(facts.rests) + 1)][3] or "")
              for b in distinct.tolist()]  # fmt: skip
-    return [texts[i] for i in place.tolist()]
+    more = Texts.of(others)
+    return Texts((*texts, *more.distinct), np.concatenate((place, len(texts) + more.places)))
 
 
 def _curves(facts: Facts, rows: Ints, n: int) -> tuple[Floats, Floats]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tlbench.leaderboard.table import MISSING, Axis, Table
+from tlbench.leaderboard.table import MISSING, Axis, Table, Texts
 
 if TYPE_CHECKING:
     from tlbench.leaderboard.statistics import Ints
@@ -90,7 +90,7 @@ def tune(table: Table) -> tuple[Table, tuple[str, ...]]:
         name=name,
         wanted=wanted,
         status=status.astype(np.str_),
-        reason=tuple(reason),
+        reason=Texts.of(reason),
         numbers=numbers,
     )
     return _taken(new, np.flatnonzero(keep)), tuple(said)

@@ -178,8 +178,7 @@ class Layout:
         u = scale[:, None] * (values_CM - np.repeat(self._means(values_CM), self.sizes, axis=0))
         parts = []
         for place in self.here:
-            sums = np.zeros((int(place.max()) + 1, count))
-            np.add.at(sums, place, u)
+            sums = np.stack([np.bincount(place, its) for its in u.T], axis=1)
             parts.append((sums**2).sum(axis=0))
         rest, free = (u**2).sum(axis=0), float(len(n) - len(self.sizes))
         if min(self.here_free) < 1:

@@ -101,6 +101,8 @@ def share_of_the_way(layout: Layout, over_CM: Floats, whole_CM: Floats, floor_M:
 
     Its interval is that of the mean of (over - ratio * whole) / mean whole, the ratio's first-order expansion.
     """
+    if not np.isfinite(whole_CM).all(axis=0).any():
+        return [Estimate()] * whole_CM.shape[1]
     wholes = layout.intervals_here(whole_CM, floor_M)
     clear = np.array([w.low > 0 for w in wholes])
     scale = np.where(clear, [w.value for w in wholes], 1.0)
