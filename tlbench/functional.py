@@ -44,7 +44,7 @@ def supervised(model: nn.Module) -> Callable[[Batch, Step], Terms]:
 
 class _Reverse(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, strength: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, strength: float | Tensor) -> Tensor:
         ctx.strength = strength
         return x.view_as(x)
 
@@ -53,8 +53,11 @@ class _Reverse(torch.autograd.Function):
         return -ctx.strength * grads[0], None
 
 
-def reverse_gradient(x: Tensor, strength: float) -> Tensor:
-    """Identity forwards; multiplies the gradient by ``-strength`` backwards (Ganin & Lempitsky 2015, eq. 7-8)."""
+def reverse_gradient(x: Tensor, strength: float | Tensor) -> Tensor:
+    """Identity forwards; multiplies the gradient by ``-strength`` backwards (Ganin & Lempitsky 2015, eq. 7-8).
+
+    ``strength`` may be a 0-d tensor, as ``step.host`` gives it.
+    """
     reversed_: Tensor = _Reverse.apply(x, strength)  # type: ignore[no-untyped-call]
     return reversed_
 
