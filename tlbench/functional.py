@@ -50,7 +50,11 @@ class _Reverse(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        return -ctx.strength * grads[0], None
+        grad, strength = grads[0], ctx.strength
+        if isinstance(strength, Tensor) and grad.dtype in (torch.bfloat16, torch.float16):
+            # as torch multiplies with a number: in float32, of which the product alone is rounded
+            return (-strength * grad.float()).to(grad.dtype), None
+        return -strength * grad, None
 
 
 def reverse_gradient(x: Tensor, strength: float | Tensor) -> Tensor:
