@@ -115,12 +115,19 @@ class SCAN:
             return torch.Generator().manual_seed((ctx.seed * 2 + phase + step.index * 0x9E3779B97F4A7C15) % 2**63)
 
         def agree(target: Batch, step: Step) -> Terms:
-            generator = draws(step, 0)
+            size, shape = len(target), x_N.shape[1:]
+
+            def drawn(now: Step) -> dict[str, Tensor]:
+                generator = draws(now, 0)
+                which = torch.randint(count, (size, 1), generator=generator)
+                return {"which": which} | views.draws((2 * size, *shape), generator)
+
+            numbers = dict(step.host(drawn))
             with torch.no_grad():
                 near = neighbours_of(F.normalize(frozen(target.x).float(), dim=1), bank_ND, count)
-            drawn_B1 = torch.randint(count, (len(target), 1), generator=generator).to(near.device)
-            both = torch.cat([target.x, x_N[near.gather(1, drawn_B1).squeeze(1)]])
-            phi_BK, neighbour_BK = model(views.one(both, generator)).float().softmax(1).chunk(2)
+            which_B1 = numbers.pop("which").to(near.device)
+            both = torch.cat([target.x, x_N[near.gather(1, which_B1).squeeze(1)]])
+            phi_BK, neighbour_BK = model(views.of(both, numbers)).float().softmax(1).chunk(2)
             return {
                 "consistency": consistency(phi_BK, neighbour_BK),
                 "entropy": self.entropy * negative_entropy(phi_BK),
@@ -129,7 +136,9 @@ class SCAN:
         def teach(target: Batch, step: Step) -> Terms:
             with torch.no_grad():
                 seen_BK = model(target.x).float().softmax(1)
-            return {"self-label": self_label_loss(seen_BK, model(views.one(target.x, draws(step, 1))), self.threshold)}
+            shape = target.x.shape
+            shown = views.of(target.x, step.host(lambda now: views.draws(shape, draws(now, 1))))
+            return {"self-label": self_label_loss(seen_BK, model(shown), self.threshold)}
 
         last = min(round(self.self_label * ctx.steps_left), ctx.steps_left - 1)
         ctx.train(agree, update=model, on=("target_unlabelled",), steps=ctx.steps_left - last)
