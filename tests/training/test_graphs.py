@@ -448,7 +448,7 @@ def by_host_partial(model: nn.Module) -> Any:
         (by_progress, "it depends on where the training stands"),
         (by_value, "it reads a value on the host (aten::_local_scalar_dense)"),
         (by_mask, "what it does follows from values (aten::"),
-        (by_own_chance, "it draws from a generator of its own (aten::rand.generator)"),
+        (by_own_chance, "it draws from another generator than the device's common one (aten::rand.generator)"),
         (by_host_and_itself, "it keeps something from step to step (loss:rng)"),
         (by_host_with_its_own_step, "it depends on where the training stands"),
         (by_host_count, "it depends on where the training stands"),
@@ -520,6 +520,19 @@ def test_a_capture_that_fails_leaves_the_plain_steps_and_their_bits(make_context
     assert same(found, outcome(make_context, rounded(one), None))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_gradient_is_reversed_by_a_tensor_as_by_a_number_to_the_bit(dtype: torch.dtype) -> None:
+    rng = np.random.default_rng(0)
+    for strength in rng.random(20):
+        given = torch.from_numpy(rng.normal(size=(50, 3))).to(dtype)
+        found = []
+        for number in (float(strength), torch.tensor(strength, dtype=torch.float32)):
+            x = torch.zeros_like(given, requires_grad=True)
+            reverse_gradient(x, number).backward(given)  # type: ignore[no-untyped-call]
+            found.append(x.grad)
+        assert torch.equal(*found)  # type: ignore[arg-type]
+
+
 def test_a_short_training_is_not_captured(make_context: Any) -> None:
     def train(ctx: TrialContext) -> nn.Module:
         model = ctx.classifier()
@@ -546,6 +559,19 @@ def test_a_tensor_of_another_device_is_refused() -> None:
     with Observer(torch.device("cuda")) as seen:
         torch.ones(2) + 1
     assert seen.refusal == "it uses a tensor on the cpu (aten::add.Tensor)"
+
+
+def test_a_zero_that_a_sum_begins_with_may_be_on_the_host_and_other_numbers_may_not() -> None:
+    values, outside, meta = torch.ones(2, device="meta"), torch.zeros(()), torch.device("meta")
+    with Observer(meta) as seen:
+        sum(values.square().unbind(), torch.zeros(()))
+    assert seen.refusal == ""
+    with Observer(meta) as seen:
+        values + outside
+    assert seen.refusal == "it uses a tensor on the cpu (aten::add.Tensor)"
+    with Observer(meta) as seen:
+        values * torch.rand(())
+    assert seen.refusal == "it draws from another generator than the device's common one (aten::rand)"
 
 
 @pytest.mark.skipif(

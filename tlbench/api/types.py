@@ -96,7 +96,7 @@ class Step:
         return self.index / self.total
 
     def host(self, make: Callable[[Step], Any]) -> Any:
-        """``make(step)``: what the host works out anew for each step. A number, a tensor or a mapping of tensors.
+        """``make(step)``: what the host works out anew for each step. A number, a tensor or a mapping of them.
 
         A loss that asks here for its schedules and draws, and does not read ``index`` or ``progress``, can be replayed
         as a CUDA graph (``--with graphs``): ``make`` is then called before each replay, and what the loss gets lies on

@@ -57,17 +57,22 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Takes down each op inside, with its numbers and which tensors it is given.
 
     ``ops`` are equal for two steps that do the same. A tensor made inside counts by the order of the making, one from
-    outside by its place in memory. ``refusal`` is the first reason why what was done cannot be replayed, or empty.
+    outside by its place in memory. ``reasons`` are all those for which what was done cannot be replayed.
     """
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.ops: list[Any] = []
-        self.refusal = ""
+        self.reasons: list[str] = []
         self._device = device
         self._made: dict[int, int] = {}
         self._count = 0
         self._paused = False
+
+    @property
+    def refusal(self) -> str:
+        """The first of the reasons, or empty."""
+        return self.reasons[0] if self.reasons else ""
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -83,7 +88,9 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = func.name()
         if self._paused or name.startswith("profiler::"):
             return func(*args, **kwargs)
-        self.refusal = self.refusal or _why_not(func, name, args, kwargs, self._device)
+        for why in (_why_not(func, name, args, kwargs, self._device), self._away(name, args, kwargs)):
+            if why and why not in self.reasons:
+                self.reasons.append(why)
         self.ops.append((name, self._said(args), self._said(kwargs)))
         given = {_place(t) for t in _tensors((args, kwargs)) if t.layout is torch.strided}
         found = func(*args, **kwargs)
@@ -98,6 +105,17 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> None:
         super().__exit__(kind, value, trace)  # type: ignore[no-untyped-call]
         self._made.clear()
+
+    def _away(self, name: str, args: Any, kwargs: Mapping[str, Any]) -> str:
+        """Why a tensor of another device keeps a step from being replayed; empty where it does not.
+
+        A single number on the host that was made within the step, such as the zero that a sum begins with, is the same
+        each time: whatever it is made of, numbers or ops, would be seen to differ.
+        """
+        for tensor in _tensors((args, kwargs)):
+            if tensor.device.type != self._device.type and (tensor.dim() or _place(tensor) not in self._made):
+                return f"it uses a tensor on the {tensor.device.type} ({name})"
+        return ""
 
     def _said(self, value: Any) -> Any:
         if isinstance(value, Tensor) and value.layout is torch.strided:
@@ -133,20 +151,19 @@ def _why_not(func: Any, name: str, args: Any, kwargs: Mapping[str, Any], device:
     masked = any(t.dtype in (torch.bool, torch.uint8) for t in _tensors(args[1])) if name in _BY_INDEX else True
     if masked and (torch.Tag.dynamic_output_shape in tags or name in _BY_INDEX):
         return f"what it does follows from values ({name})"
-    if torch.Tag.nondeterministic_seeded in tags and _draws_its_own(func, args, kwargs):
-        return f"it draws from a generator of its own ({name})"
+    if torch.Tag.nondeterministic_seeded in tags and _draws_elsewhere(func, args, kwargs, device):
+        return f"it draws from another generator than the device's common one ({name})"
     if name == "aten::lift_fresh":
         return "it makes a tensor of numbers of the host"
     if any(t.layout is not torch.strided for t in _tensors((args, kwargs))):
         return f"it uses a sparse tensor ({name})"
-    away = next((t for t in _tensors((args, kwargs)) if t.device.type != device.type), None)
-    if away is not None:
-        return f"it uses a tensor on the {away.device.type} ({name})"
     return ""
 
 
-def _draws_its_own(func: Any, args: Any, kwargs: Mapping[str, Any]) -> bool:
-    """Whether a generator other than the device's common one is given."""
+def _draws_elsewhere(func: Any, args: Any, kwargs: Mapping[str, Any], device: torch.device) -> bool:
+    """Whether a generator is given, or that of another device is drawn from."""
     names = [a.name for a in func._schema.arguments]
     place = names.index("generator") if "generator" in names else len(args)
-    return (args[place] if place < len(args) else kwargs.get("generator")) is not None
+    given = args[place] if place < len(args) else kwargs.get("generator")
+    where = [t.device for t in _tensors((args, kwargs))] or [torch.device(kwargs.get("device") or "cpu")]
+    return given is not None or any(at.type != device.type for at in where)
