@@ -45,6 +45,7 @@ WAITS = ("it reads a value", "what it does follows", "it makes a tensor of numbe
 OF_COUNTS = {"self-taught-clustering"}
 """Takes counts, which no problem here has, and trains nothing by steps."""
 VARIANTS: Sequence[tuple[str, Mapping[str, Any], bool]] = (
+    ("attribute-embedding", {"ranking": "weighted"}, False),
     ("mmd", {"match": "both", "passes": "joint"}, True),
     ("protonet", {"rotations": True}, True),
     ("scan", {}, True),

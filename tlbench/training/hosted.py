@@ -113,7 +113,7 @@ class Hosted:
 
     def made(self, step: Step) -> list[Any]:
         """What the host makes for a step that is to be replayed."""
-        return [make(step) for make, _ in self._asked]
+        return [changed(make(step), lambda tensor: sent(tensor.detach(), self._device)) for make, _ in self._asked]
 
     def filled(self, made: Sequence[Any]) -> bool:
         """Put it where the replay reads it; ``False`` where it does not fit."""

@@ -2,7 +2,9 @@
 
 A replay does the same ops with the same numbers on the same memory. So a step can be replayed where it does the same
 each time but for what stands in its inputs: no value is read on the host, no shape follows from values, nothing comes
-from the host unless by ``step.host``, and ops, numbers and outside tensors are those of the step before.
+from the host unless by ``step.host``, and ops, numbers and outside tensors are those of the step before. Looking on
+changes no numbers in float32; in bfloat16 torch casts nothing inside a kernel that is looked at, which may move a last
+digit of those few steps (of ``affine_grid``, for one).
 
 It may draw from the device's common generator: a CUDA graph goes on with that one from replay to replay as the ops
 themselves would ("CUDA RNG operations are permitted", says torch's page on CUDA graphs). A generator of the loss's
