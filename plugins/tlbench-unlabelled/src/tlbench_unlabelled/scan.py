@@ -40,11 +40,13 @@ def self_label_loss(seen_BK: Tensor, shown_BK: Tensor, threshold: float) -> Tens
     the examples for which that is above the threshold, each cluster with the same weight; 0 where there are none.
     """
     sure_B, label_B = seen_BK.max(1)
-    kept = sure_B > threshold
-    if not bool(kept.any()):
-        return shown_BK.sum() * 0
-    count_K = torch.bincount(label_B[kept], minlength=seen_BK.shape[1])
-    return F.cross_entropy(shown_BK[kept].float(), label_B[kept], weight=1 / count_K.clamp(min=1))
+    clusters_K = torch.arange(seen_BK.shape[1], device=seen_BK.device)
+    # by weights, 0 below the threshold: how many are kept is not asked, for the host would wait for the answer
+    given_BK = ((label_B[:, None] == clusters_K) & (sure_B > threshold)[:, None]).float()
+    count_K = given_BK.sum(0)
+    weight_B = (given_BK / count_K.clamp(min=1)).sum(1)
+    surprise_B = F.cross_entropy(shown_BK.float(), label_B, reduction="none")
+    return (weight_B * surprise_B).sum() / (count_K > 0).sum().clamp(min=1)
 
 
 def neighbours_of(h_BD: Tensor, bank_ND: Tensor, count: int) -> Tensor:
