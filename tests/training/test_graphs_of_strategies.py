@@ -26,17 +26,14 @@ def _beside(name: str) -> Any:
 every = _beside("every_strategy")
 PLUGINS = Plugins.discover()
 CASES = every.cases(PLUGINS)
-SELF_LABELS = "scan (self_label: 0.5, threshold: 0.4), images"
 REFUSED = {
     "gcn": "it uses a sparse tensor",  # the whole graph passes as a sparse product
     "gcn-dann": "it depends on where the training stands",  # and it is of sparse products, as gcn is
     "jdot": "it makes a tensor of numbers of the host",  # the exact transport is solved on the host
-    SELF_LABELS: "it reads a value on the host",  # how many examples are sure enough to be labels
 }
 WAIT = {
     "jdot": {"it takes a tensor to the host (Tensor.cpu)", "it takes a tensor to the host (Tensor.numpy)",
              "it makes a tensor of numbers of the host"},
-    SELF_LABELS: {"it reads a value on the host (aten::_local_scalar_dense)"},
 }  # fmt: skip
 
 
