@@ -78,10 +78,11 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = measure()
     refused = sum(bool(row.reasons) for row in rows)
-    all_, some = len(rows), len(rows) - refused
+    names = {re.split(r"[ ,]", row.name)[0] for row in rows}
+    counted = f"{len(names)} strategies, some with other parameters as well: of {len(rows)} cases {len(rows) - refused}"
     words = f"""
-Of {all_} strategies that train by steps, some of them with other parameters as well, the steps of {some} are
-replayed. The first {OBSERVED} steps of a training are always plain, and some strategies train several times.
+{counted} are replayed.
+A training's first {OBSERVED} steps are always plain, and some strategies train several times.
 Where a row has several trainings (a source's, a pre-training's, candidates') and a reason, the reason is that of one.
 `to the bit` compares all scores and losses with those of plain steps. `host waits` is what, on a GPU, would make the
 host wait within a plain step. On the CPU, small problems, 24 steps, in float32; whether CUDA captures these steps too,
