@@ -44,17 +44,24 @@ def supervised(model: nn.Module) -> Callable[[Batch, Step], Terms]:
 
 class _Reverse(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, strength: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, strength: float | Tensor) -> Tensor:
         ctx.strength = strength
         return x.view_as(x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        return -ctx.strength * grads[0], None
+        grad, strength = grads[0], ctx.strength
+        if isinstance(strength, Tensor) and grad.dtype in (torch.bfloat16, torch.float16):
+            # as torch multiplies with a number: in float32, of which the product alone is rounded
+            return (-strength * grad.float()).to(grad.dtype), None
+        return -strength * grad, None
 
 
-def reverse_gradient(x: Tensor, strength: float) -> Tensor:
-    """Identity forwards; multiplies the gradient by ``-strength`` backwards (Ganin & Lempitsky 2015, eq. 7-8)."""
+def reverse_gradient(x: Tensor, strength: float | Tensor) -> Tensor:
+    """Identity forwards; multiplies the gradient by ``-strength`` backwards (Ganin & Lempitsky 2015, eq. 7-8).
+
+    ``strength`` may be a 0-d tensor, as ``step.host`` gives it.
+    """
     reversed_: Tensor = _Reverse.apply(x, strength)  # type: ignore[no-untyped-call]
     return reversed_
 

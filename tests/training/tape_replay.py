@@ -1,7 +1,8 @@
 """A capture without a GPU, with the semantics of a CUDA graph: ops with their numbers baked in, on fixed memory.
 
 Where a CUDA graph is captured without being run, the ops here run while they are taken down, and what they changed
-outside is put back. A replay runs the ops again on the very tensors of the capture, and no Python of the step.
+outside is put back, the common generator as well. A replay runs the ops again on the very tensors of the capture, and
+no Python of the step.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ class TapeCapture:
         return nullcontext()
 
     def __call__(self, work: Callable[[], Mapping[str, Tensor]]) -> tuple[Mapping[str, Tensor], Callable[[], None]]:
+        generator = torch.get_rng_state()
         with _Tape() as tape:
             terms = work()
         tape.put_back()
+        torch.set_rng_state(generator)
         return terms, tape.replay
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +18,10 @@ from torch.nn import functional as F
 from tlbench.api.data import Episodes, Pool
 from tlbench.api.types import Step, Turn
 from tlbench.builtin.small_backbones import MLP, SmallCNN
-from tlbench.functional import supervised
+from tlbench.functional import reverse_gradient, supervised
 from tlbench.training.checkpoint import Interrupted
 from tlbench.training.graphs import OBSERVED, Graphs
+from tlbench.training.hosted import SendingStep
 from tlbench.training.observe import Observer
 
 if TYPE_CHECKING:
@@ -69,6 +72,7 @@ def two_turns(ctx: TrialContext) -> nn.Module:
 
 def outcome(make_context: Any, train: Callable[[TrialContext], Any], graphs: Graphs | None, **more: Any) -> Any:
     ctx = make_context(steps=STEPS, **more)
+    torch.manual_seed(0)
     ctx.session.graphs = graphs
     model = train(ctx)
     state = {k: v.clone() for k, v in model.state_dict().items()}
@@ -183,10 +187,86 @@ def test_a_trial_that_goes_on_from_a_checkpoint_is_replayed_to_the_same_bits(mak
     assert 0 < graphs.replayed < STEPS - OBSERVED
 
 
+# ---- what the host makes, and what is drawn ---------------------------------------------------------
+
+
+def by_chance(model: nn.Module, ctx: TrialContext) -> Any:
+    return lambda b, s: F.cross_entropy(F.dropout(model(b.x), 0.3), b.y)
+
+
+def by_schedule(model: nn.Module, ctx: TrialContext) -> Any:
+    def loss(b: Any, s: Any) -> Any:
+        scores = reverse_gradient(model(b.x), s.host(lambda now: math.exp(-now.progress) - 1.3))
+        return {"task": s.host(lambda now: 1 - now.progress / 3) * F.cross_entropy(scores, b.y), "size": scores.mean()}
+
+    return loss
+
+
+def by_host_draws(model: nn.Module, ctx: TrialContext) -> Any:
+    own = torch.Generator().manual_seed(3)
+
+    def made(now: Step) -> Any:
+        weight = torch.from_numpy(ctx.rng.random(16)).float()
+        return {"weight": weight, "noise": torch.randn(16, 3, generator=own), "late": torch.tensor(now.index > 20)}
+
+    def loss(b: Any, s: Any) -> Any:
+        drawn = s.host(made)
+        found = F.cross_entropy(model(b.x) + drawn["noise"], b.y, reduction="none") * drawn["weight"]
+        return found.mean() + drawn["late"] * found.square().mean()
+
+    return loss
+
+
+@pytest.mark.parametrize("make", [by_chance, by_schedule, by_host_draws])
+def test_what_is_drawn_and_what_the_host_makes_is_new_in_each_replay(make_context: Any, make: Any) -> None:
+    def train(ctx: TrialContext) -> nn.Module:
+        model = ctx.classifier()
+        ctx.train(make(model, ctx), update=model, steps=STEPS // 2)
+        ctx.train(make(model, ctx), update=model)
+        return model
+
+    said: list[str] = []
+    graphs = taped(said)
+    replayed = outcome(make_context, train, graphs)
+    after = torch.get_rng_state()
+    plain = outcome(make_context, rounded(train), None)
+    assert (said, graphs.replayed) == ([], STEPS - 2 * OBSERVED)
+    assert same(replayed, plain)
+    assert torch.equal(after, torch.get_rng_state())
+
+
+def test_what_the_host_makes_in_another_shape_after_the_capture_ends_the_replays_and_is_not_drawn_twice(
+    make_context: Any,
+) -> None:
+    def train(ctx: TrialContext) -> nn.Module:
+        model = ctx.classifier()
+
+        def made(now: Step) -> torch.Tensor:
+            return torch.from_numpy(ctx.rng.random(3 if now.index < 20 else 1)).float()
+
+        ctx.train(lambda b, s: F.cross_entropy(model(b.x) * s.host(made), b.y), update=model)
+        return model
+
+    said: list[str] = []
+    graphs = taped(said)
+    assert same(outcome(make_context, train, graphs), outcome(make_context, rounded(train), None))
+    assert graphs.replayed == 20 - OBSERVED
+    assert said == ["steps run one by one and not as a CUDA graph: what the host makes differs in shape"]
+
+
+def test_a_step_of_a_gpu_sends_what_the_host_made() -> None:
+    step = SendingStep(3, 10, torch.device("meta"))
+    assert step.host(lambda now: {"x": torch.ones(2) * now.index})["x"].device.type == "meta"
+    assert step.host(lambda now: now.progress) == 0.3
+
+
 class Unwatched(Step):
     """A step that says that nobody read it."""
 
     was_read = False
+
+    def __init__(self, index: int, total: int, *_: Any) -> None:
+        super().__init__(index, total)
 
 
 # ---- what cannot be captured ---------------------------------------------------------------------
@@ -210,8 +290,9 @@ def by_mask(model: nn.Module) -> Any:
     return lambda b, s: F.cross_entropy(model(b.x)[b.y > 0], b.y[b.y > 0])
 
 
-def by_chance(model: nn.Module) -> Any:
-    return lambda b, s: F.cross_entropy(F.dropout(model(b.x), 0.1), b.y)
+def by_own_chance(model: nn.Module) -> Any:
+    generator = torch.Generator()
+    return lambda b, s: F.cross_entropy(model(b.x) * torch.rand(3, generator=generator), b.y)
 
 
 def by_count(model: nn.Module) -> Any:
@@ -281,13 +362,103 @@ def by_iterator(model: nn.Module) -> Any:
     return lambda b, s: F.cross_entropy(model(b.x), b.y) * next(rates)
 
 
+def by_host_and_itself(model: nn.Module) -> Any:
+    rng = np.random.default_rng(0)
+
+    def loss(b: Any, s: Any) -> Any:
+        factor = s.host(lambda now: float(rng.choice([1.0, 1.0])))
+        return F.cross_entropy(model(b.x), b.y) * factor * float(rng.choice([1.0, 1.0]))
+
+    return loss
+
+
+def by_host_with_its_own_step(model: nn.Module) -> Any:
+    return lambda b, s: s.host(lambda now: 1.0 - 0.5 * s.progress) * F.cross_entropy(model(b.x), b.y)
+
+
+def by_host_count(model: nn.Module) -> Any:
+    return lambda b, s: F.cross_entropy(model(b.x), b.y) / s.host(lambda now: 1 + now.index // 20)
+
+
+def by_host_of_scores(model: nn.Module) -> Any:
+    def loss(b: Any, s: Any) -> Any:
+        scores = model(b.x)
+        return s.host(lambda now: 1.0 + 0.0 * float(scores.detach().sum())) * F.cross_entropy(scores, b.y)
+
+    return loss
+
+
+def by_host_local(model: nn.Module) -> Any:
+    class Hidden:
+        count = 0
+
+    def loss(b: Any, s: Any) -> Any:
+        Hidden.count += 1
+        local = Hidden.count
+        return s.host(lambda now: 1.0 + 0 * local) * F.cross_entropy(model(b.x), b.y)
+
+    return loss
+
+
+def by_host_that_counts(model: nn.Module) -> Any:
+    count = [0]
+
+    def make(now: Step) -> float:
+        count[0] += 1
+        return 1.0
+
+    return lambda b, s: s.host(make) * F.cross_entropy(model(b.x), b.y)
+
+
+def by_host_now_and_then(model: nn.Module) -> Any:
+    class Hidden:
+        count = 0
+
+    def loss(b: Any, s: Any) -> Any:
+        Hidden.count += 1
+        return F.cross_entropy(model(b.x), b.y) * (s.host(lambda now: 1.0) if Hidden.count % 4 else 1.0)
+
+    return loss
+
+
+def by_host_of_a_size(model: nn.Module) -> Any:
+    def loss(b: Any, s: Any) -> Any:
+        return F.cross_entropy(model(b.x), b.y) * s.host(lambda now: torch.ones(1 + now.index // 3 % 2)).mean()
+
+    return loss
+
+
+def by_host_iterator(model: nn.Module) -> Any:
+    rates = iter([1.0] * 25 + [2.0] * 100)
+    return lambda b, s: F.cross_entropy(model(b.x), b.y) * s.host(lambda now: next(rates))
+
+
+def by_host_partial(model: nn.Module) -> Any:
+    def next_scale(kept: list[float]) -> float:
+        kept[0] += 1.0
+        return 1.0
+
+    scale = partial(next_scale, [0.0])
+    return lambda b, s: F.cross_entropy(model(b.x), b.y) * scale()
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
         (by_progress, "it depends on where the training stands"),
         (by_value, "it reads a value on the host (aten::_local_scalar_dense)"),
         (by_mask, "what it does follows from values (aten::"),
-        (by_chance, "it draws random numbers (aten::"),
+        (by_own_chance, "it draws from another generator than the device's common one (aten::rand.generator)"),
+        (by_host_and_itself, "it keeps something from step to step (loss:rng)"),
+        (by_host_with_its_own_step, "it depends on where the training stands"),
+        (by_host_count, "it depends on where the training stands"),
+        (by_host_of_scores, "what the host makes follows from something else that the step made"),
+        (by_host_local, "what the host makes follows from something else that the step made"),
+        (by_host_that_counts, "what the host makes keeps something from step to step"),
+        (by_host_now_and_then, "it asks the host for another number of things from step to step"),
+        (by_host_of_a_size, "what the host makes differs in shape"),
+        (by_host_iterator, "it holds an iterator (host:rates)"),
+        (by_host_partial, "it keeps something from step to step (loss:scale.args[0][0])"),
         (by_count, "it keeps something from step to step (loss:count)"),
         (by_history, "it keeps something from step to step (len(loss:before))"),
         (by_bank, "it keeps something from step to step (loss:bank['mean'])"),
@@ -349,6 +520,19 @@ def test_a_capture_that_fails_leaves_the_plain_steps_and_their_bits(make_context
     assert same(found, outcome(make_context, rounded(one), None))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_gradient_is_reversed_by_a_tensor_as_by_a_number_to_the_bit(dtype: torch.dtype) -> None:
+    rng = np.random.default_rng(0)
+    for strength in rng.random(20):
+        given = torch.from_numpy(rng.normal(size=(50, 3))).to(dtype)
+        found = []
+        for number in (float(strength), torch.tensor(strength, dtype=torch.float32)):
+            x = torch.zeros_like(given, requires_grad=True)
+            reverse_gradient(x, number).backward(given)  # type: ignore[no-untyped-call]
+            found.append(x.grad)
+        assert torch.equal(*found)  # type: ignore[arg-type]
+
+
 def test_a_short_training_is_not_captured(make_context: Any) -> None:
     def train(ctx: TrialContext) -> nn.Module:
         model = ctx.classifier()
@@ -361,11 +545,13 @@ def test_a_short_training_is_not_captured(make_context: Any) -> None:
     assert (said, graphs.replayed) == ([], 0)
 
 
-def test_attention_that_drops_nothing_is_not_held_to_draw() -> None:
+def test_what_draws_from_the_common_generator_is_not_refused_and_another_generator_is() -> None:
     x = torch.rand(1, 2, 4, 8)
-    for rate, refused in ((0.0, False), (0.5, True)):
+    for given, refused in ((None, False), (torch.Generator(), True)):
         with Observer(torch.device("cpu")) as seen:
-            torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(x, x, x, rate) if not refused else F.dropout(x)
+            torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(x, x, x, 0.0)
+            F.dropout(x)
+            x.clone().bernoulli_(0.5, generator=given)
         assert bool(seen.refusal) is refused
 
 
@@ -373,6 +559,19 @@ def test_a_tensor_of_another_device_is_refused() -> None:
     with Observer(torch.device("cuda")) as seen:
         torch.ones(2) + 1
     assert seen.refusal == "it uses a tensor on the cpu (aten::add.Tensor)"
+
+
+def test_a_zero_that_a_sum_begins_with_may_be_on_the_host_and_other_numbers_may_not() -> None:
+    values, outside, meta = torch.ones(2, device="meta"), torch.zeros(()), torch.device("meta")
+    with Observer(meta) as seen:
+        sum(values.square().unbind(), torch.zeros(()))
+    assert seen.refusal == ""
+    with Observer(meta) as seen:
+        values + outside
+    assert seen.refusal == "it uses a tensor on the cpu (aten::add.Tensor)"
+    with Observer(meta) as seen:
+        values * torch.rand(())
+    assert seen.refusal == "it draws from another generator than the device's common one (aten::rand)"
 
 
 @pytest.mark.skipif(
@@ -390,6 +589,23 @@ def test_on_a_gpu_a_cuda_graph_gives_the_bits_of_plain_steps(make_context: Any, 
     assert said == []
     assert graphs.replayed > STEPS // 2
     assert same(found, outcome(make_context, train, None, **more))
+
+
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="torch sees no GPU; a CUDA graph can be captured on one alone"
+)
+@pytest.mark.parametrize("make", [by_chance, by_schedule, by_host_draws])
+def test_on_a_gpu_draws_and_what_the_host_makes_are_those_of_plain_steps(make_context: Any, make: Any) -> None:
+    def train(ctx: TrialContext) -> nn.Module:
+        model = ctx.classifier()
+        ctx.train(make(model, ctx), update=model)
+        return model
+
+    said: list[str] = []
+    graphs = Graphs(say=said.append)
+    found = outcome(make_context, train, graphs, backbone=MLP(hidden=(8, 5)), device="cuda")
+    assert (said, graphs.replayed) == ([], STEPS - OBSERVED)
+    assert same(found, outcome(make_context, train, None, backbone=MLP(hidden=(8, 5)), device="cuda"))
 
 
 @pytest.mark.skipif(

@@ -95,6 +95,18 @@ class Step:
         """0.0 at the first step, just under 1.0 at the last."""
         return self.index / self.total
 
+    def host(self, make: Callable[[Step], Any]) -> Any:
+        """``make(step)``: what the host works out anew for each step. A number, a tensor or a mapping of them.
+
+        A loss that asks here for its schedules and draws, and does not read ``index`` or ``progress``, can be replayed
+        as a CUDA graph (``--with graphs``): ``make`` is then called before each replay, and what the loss gets lies on
+        the device. In the place of a number that is a 0-d float32 tensor, to be multiplied with or added to others:
+        arithmetic among numbers belongs in ``make``. It may draw from ``ctx.rng`` or a generator of its own; it must
+        give tensors of one shape, and use nothing that the loss computed. A tensor may come on the host or on the
+        device: ``.to(ctx.device)`` it.
+        """
+        return make(self)
+
 
 @dataclass(frozen=True)
 class Group:

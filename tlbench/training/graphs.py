@@ -5,27 +5,29 @@ every further one is a replay: the same kernels on the same memory, hence the sa
 the plain steps go on, and the reason is said once. What cannot be seen is a loss that reads the clock, or one that
 changes after the observed steps without keeping anything where it can be found; so graphs are only used when asked for.
 
+What the host works out anew for each step, a loss asks for with ``step.host``; before a replay it is made and sent.
 The learning rate stands in a tensor, which a replay reads anew. torch's fused kernels take a rate from a tensor as
 float32, from a number as float64: on a GPU the loop rounds rates to float32 either way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
+from tlbench.training.batches import changed, fill
 from tlbench.training.compiling import is_compiled
+from tlbench.training.hosted import Hosted, ServedStep
 from tlbench.training.observe import Observer, WatchedStep
 from tlbench.training.optim import groups_of, modules_of
 from tlbench.training.steady import Unclear, memory_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tlbench.api.types import Step
     from tlbench.training.moves import Move
@@ -100,6 +102,7 @@ class Replaying:
     def __init__(self, move: Move, device: torch.device, capture: Capture, graphs: Graphs) -> None:
         self._move, self._device, self._capture, self._graphs = move, device, capture, graphs
         self._inputs: Sequence[Any] = ()
+        self._hosted = Hosted(device, lambda: memory_of(move.turn.loss))
         self._seen: list[list[Any]] = []
         self._memory: dict[str, Any] = {}
         self._terms: Mapping[str, Tensor] = {}
@@ -116,33 +119,47 @@ class Replaying:
             return self._move(given, step)
         if self._replay is None:
             return self._observed(step)
+        made = self._hosted.made(step)
+        if not self._hosted.filled(made):
+            self._give_up("what the host makes differs in shape")
+            return self._move(given, ServedStep(step.index, step.total, made))
         self._replay()
         self._graphs.replayed += 1
         return {name: term.clone() for name, term in self._terms.items()}
 
     def _observed(self, step: Step) -> Mapping[str, Tensor]:
-        watched = WatchedStep(step.index, step.total)
+        hosted = self._hosted
+        hosted.begin()
         with self._capture.warming(), Observer(self._device) as seen:
+
+            def ask(make: Callable[[Step], Any], now: Step) -> Any:
+                with seen.paused():
+                    return hosted.ask(make, now)
+
+            watched = WatchedStep(step.index, step.total, ask)
             terms = self._move(self._inputs, watched)
+        hosted.end()
         self._seen.append(seen.ops)
-        reason = "it depends on where the training stands" if watched.was_read else seen.refusal
+        reason = "it depends on where the training stands" if watched.was_read else seen.refusal or hosted.refusal
         try:
             memory = memory_of(self._move.turn.loss) if not reason else {}
             if not reason and len(self._seen) > 1:
-                reason = why_not_steady(self._seen[1:], self._memory, memory)
+                reason = why_not_steady(self._seen[1:], [self._memory, *hosted.marks, memory])
             self._memory = memory
         except Unclear as unclear:
             reason = str(unclear)
         if reason:
             self._give_up(reason)
         elif len(self._seen) == OBSERVED:
-            self._take(watched)
+            self._take(step)
         return terms
 
     def _take(self, step: Step) -> None:
         self._seen.clear()
+        self._hosted.begin(capturing=True)
+        captured = WatchedStep(step.index, step.total, self._hosted.ask)
         try:
-            self._terms, self._replay = self._capture(lambda: self._move(self._inputs, step))
+            self._terms, self._replay = self._capture(lambda: self._move(self._inputs, captured))
         except Exception as error:
             first = next(iter(str(error).splitlines()), "")
             self._give_up(f"torch could not capture it: {type(error).__name__}: {first}")
@@ -153,11 +170,15 @@ class Replaying:
         self._graphs.refuse(reason)
 
 
-def why_not_steady(seen: Sequence[list[Any]], before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """What the last of these steps did otherwise than the one before it; empty where it did the same."""
-    for path in sorted({*before} | {*after}):
-        if before.get(path) != after.get(path):
-            return f"it keeps something from step to step ({path})"
+def why_not_steady(seen: Sequence[list[Any]], looks: Sequence[Mapping[str, Any]]) -> str:
+    """What the last of these steps did otherwise than the one before it; empty where it did the same.
+
+    ``looks`` are what the loss kept: after the step before, before and after each making of the host, after the step.
+    """
+    for before, after in zip(looks[::2], looks[1::2], strict=True):
+        for path in sorted({*before} | {*after}):
+            if before.get(path) != after.get(path):
+                return f"it keeps something from step to step ({path})"
     if len(seen) < 2 or seen[-2] == seen[-1]:
         return ""
     if len(seen[-2]) != len(seen[-1]):
@@ -173,37 +194,3 @@ def in_tensors(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
             group["lr"] = torch.tensor(float(group["lr"]), device=device)
         if "capturable" in group and device.type == "cuda":
             group["capturable"] = True
-
-
-def changed(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """A batch, or whatever is in one, with every tensor changed."""
-    if isinstance(batch, Tensor):
-        return change(batch)
-    if isinstance(batch, Mapping):
-        return {name: changed(part, change) for name, part in batch.items()}
-    if is_dataclass(batch) and not isinstance(batch, type):
-        return replace(batch, **{f.name: changed(getattr(batch, f.name), change) for f in fields(batch)})
-    return batch
-
-
-def fill(inputs: Sequence[Any], given: Sequence[Any]) -> bool:
-    """Copy the tensors of the batches given into those of ``inputs``; ``False`` where they are not alike."""
-    mine, theirs = tensors_of(inputs), tensors_of(given)
-    if [(t.shape, t.dtype) for t in mine] != [(t.shape, t.dtype) for t in theirs]:
-        return False
-    for own, other in zip(mine, theirs, strict=True):
-        own.copy_(other)
-    return True
-
-
-def tensors_of(batches: Sequence[Any]) -> list[Tensor]:
-    """Every tensor in these batches, in order."""
-    found: list[Tensor] = []
-
-    def keep(tensor: Tensor) -> Tensor:
-        found.append(tensor)
-        return tensor
-
-    for batch in batches:
-        changed(batch, keep)
-    return found

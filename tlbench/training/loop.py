@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from tlbench.api.types import Step, Turn
 from tlbench.training.checkpoint import Checkpoints, Interrupted
+from tlbench.training.hosted import SendingStep
 from tlbench.training.moves import Move, autocast
 from tlbench.training.optim import groups_of, modules_of, optimizers_of, schedule_of, set_rate
 from tlbench.training.tape import Tape, Window
@@ -106,7 +107,7 @@ def play(
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     set_rate(group, rate * now, device)
         batches = {name: streams[name].batch(phase.used + index) for name in pools}
-        step = Step(index, phase.steps)
+        step = Step(index, phase.steps) if device.type == "cpu" else SendingStep(index, phase.steps, device)
         for turn, take in zip(turns, moves, strict=True):
             given = [batches[name] for name in turn.on]
             for _ in range(turn.times):

@@ -1,13 +1,20 @@
 """Observing: what a step of training does, op by op, to tell whether it can be done again without running its Python.
 
 A replay does the same ops with the same numbers on the same memory. So a step can be replayed where it does the same
-each time but for what stands in its inputs: no value is read on the host, no shape follows from values, nothing is
-drawn, nothing comes from the host, and ops, numbers and outside tensors are those of the step before.
+each time but for what stands in its inputs: no value is read on the host, no shape follows from values, nothing comes
+from the host unless by ``step.host``, and ops, numbers and outside tensors are those of the step before. Looking on
+changes no numbers in float32; in bfloat16 torch casts nothing inside a kernel that is looked at, which may move a last
+digit of those few steps (of ``affine_grid``, for one).
+
+It may draw from the device's common generator: a CUDA graph goes on with that one from replay to replay as the ops
+themselves would ("CUDA RNG operations are permitted", says torch's page on CUDA graphs). A generator of the loss's
+own would have to be registered with the graph.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tlbench.api.types import Step
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
 _BY_INDEX = ("aten::index.Tensor", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_")
@@ -24,14 +32,22 @@ _BY_INDEX = ("aten::index.Tensor", "aten::index_put", "aten::index_put_", "aten:
 
 
 class WatchedStep(Step):
-    """A step that takes note of being read: where training stands is a number of the host, and changes."""
+    """A step that takes note of being read: where training stands is a number of the host, and changes.
 
-    __slots__ = ("was_read",)
+    ``ask`` gives what the loss asks the host for, with a step that may be read.
+    """
+
+    __slots__ = ("_ask", "was_read")
     was_read: bool
+    _ask: Callable[[Callable[[Step], Any], Step], Any]
 
-    def __init__(self, index: int, total: int) -> None:
+    def __init__(self, index: int, total: int, ask: Callable[[Callable[[Step], Any], Step], Any]) -> None:
         super().__init__(index, total)
         object.__setattr__(self, "was_read", False)
+        object.__setattr__(self, "_ask", ask)
+
+    def host(self, make: Callable[[Step], Any]) -> Any:
+        return self._ask(make, Step(object.__getattribute__(self, "index"), self.total))
 
     def __getattribute__(self, name: str) -> Any:
         if name in ("index", "progress"):
@@ -43,23 +59,40 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Takes down each op inside, with its numbers and which tensors it is given.
 
     ``ops`` are equal for two steps that do the same. A tensor made inside counts by the order of the making, one from
-    outside by its place in memory. ``refusal`` is the first reason why what was done cannot be replayed, or empty.
+    outside by its place in memory. ``reasons`` are all those for which what was done cannot be replayed.
     """
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.ops: list[Any] = []
-        self.refusal = ""
+        self.reasons: list[str] = []
         self._device = device
         self._made: dict[int, int] = {}
         self._count = 0
+        self._paused = False
+
+    @property
+    def refusal(self) -> str:
+        """The first of the reasons, or empty."""
+        return self.reasons[0] if self.reasons else ""
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What is done inside is not of the step."""
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = func.name()
-        if name.startswith("profiler::"):
+        if self._paused or name.startswith("profiler::"):
             return func(*args, **kwargs)
-        self.refusal = self.refusal or _why_not(func, name, args, kwargs, self._device)
+        for why in (_why_not(func, name, args, kwargs, self._device), self._away(name, args, kwargs)):
+            if why and why not in self.reasons:
+                self.reasons.append(why)
         self.ops.append((name, self._said(args), self._said(kwargs)))
         given = {_place(t) for t in _tensors((args, kwargs)) if t.layout is torch.strided}
         found = func(*args, **kwargs)
@@ -74,6 +107,17 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> None:
         super().__exit__(kind, value, trace)  # type: ignore[no-untyped-call]
         self._made.clear()
+
+    def _away(self, name: str, args: Any, kwargs: Mapping[str, Any]) -> str:
+        """Why a tensor of another device keeps a step from being replayed; empty where it does not.
+
+        A single number on the host that was made within the step, such as the zero that a sum begins with, is the same
+        each time: whatever it is made of, numbers or ops, would be seen to differ.
+        """
+        for tensor in _tensors((args, kwargs)):
+            if tensor.device.type != self._device.type and (tensor.dim() or _place(tensor) not in self._made):
+                return f"it uses a tensor on the {tensor.device.type} ({name})"
+        return ""
 
     def _said(self, value: Any) -> Any:
         if isinstance(value, Tensor) and value.layout is torch.strided:
@@ -109,22 +153,19 @@ def _why_not(func: Any, name: str, args: Any, kwargs: Mapping[str, Any], device:
     masked = any(t.dtype in (torch.bool, torch.uint8) for t in _tensors(args[1])) if name in _BY_INDEX else True
     if masked and (torch.Tag.dynamic_output_shape in tags or name in _BY_INDEX):
         return f"what it does follows from values ({name})"
-    if torch.Tag.nondeterministic_seeded in tags and _draws(func, args, kwargs):
-        return f"it draws random numbers ({name})"
+    if torch.Tag.nondeterministic_seeded in tags and _draws_elsewhere(func, args, kwargs, device):
+        return f"it draws from another generator than the device's common one ({name})"
     if name == "aten::lift_fresh":
         return "it makes a tensor of numbers of the host"
     if any(t.layout is not torch.strided for t in _tensors((args, kwargs))):
         return f"it uses a sparse tensor ({name})"
-    away = next((t for t in _tensors((args, kwargs)) if t.device.type != device.type), None)
-    if away is not None:
-        return f"it uses a tensor on the {away.device.type} ({name})"
     return ""
 
 
-def _draws(func: Any, args: Any, kwargs: Mapping[str, Any]) -> bool:
-    """Attention is marked as drawing also where it drops nothing."""
+def _draws_elsewhere(func: Any, args: Any, kwargs: Mapping[str, Any], device: torch.device) -> bool:
+    """Whether a generator is given, or that of another device is drawn from."""
     names = [a.name for a in func._schema.arguments]
-    if "dropout_p" not in names:
-        return True
-    place = names.index("dropout_p")
-    return bool(args[place] if place < len(args) else kwargs.get("dropout_p", 0.0))
+    place = names.index("generator") if "generator" in names else len(args)
+    given = args[place] if place < len(args) else kwargs.get("generator")
+    where = [t.device for t in _tensors((args, kwargs))] or [torch.device(kwargs.get("device") or "cpu")]
+    return given is not None or any(at.type != device.type for at in where)

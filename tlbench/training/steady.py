@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
+from functools import partial
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -18,14 +19,21 @@ MOST = 100_000
 _PLAIN = (int, float, complex, bool, str, bytes, type(None), np.generic)
 
 
-def memory_of(function: Any) -> dict[str, Any]:
+class Drawn(str):
+    """The state of a generator, which drawing changes."""
+
+    __slots__ = ()
+
+
+def memory_of(function: Any, name: str = "loss") -> dict[str, Any]:
     """Path -> value of every plain value and every length that can be reached from a function's closure.
 
-    Of tensors and arrays counts which they are, not what is in them. Raises ``Unclear`` where this cannot be told.
+    ``name`` is how paths call the function. Of tensors and arrays counts which they are, not what is in them. Raises
+    ``Unclear`` where this cannot be told.
     """
     found: dict[str, Any] = {}
     seen: dict[int, Any] = {}
-    waiting: list[tuple[str, Any]] = [("loss", function)]
+    waiting: list[tuple[str, Any]] = [(name, function)]
     while waiting:
         path, value = waiting.pop()
         if isinstance(value, _PLAIN):
@@ -35,8 +43,8 @@ def memory_of(function: Any) -> dict[str, Any]:
             waiting += _parts(path, value, found)
         if len(seen) + len(found) > MOST:
             raise Unclear("too much can be reached from it to tell whether it keeps count of something")
-    found["numpy's generator"] = repr(np.random.get_state())
-    found["Python's generator"] = hash(random.getstate())
+    found["numpy's generator"] = Drawn(np.random.get_state())
+    found["Python's generator"] = Drawn(random.getstate())
     return found
 
 
@@ -64,13 +72,13 @@ def _parts(path: str, value: Any, found: dict[str, Any]) -> list[tuple[str, Any]
     if isinstance(value, ModuleType | BuiltinFunctionType | type):
         return []
     if isinstance(value, np.random.Generator):
-        found[path] = repr(value.bit_generator.state)
+        found[path] = Drawn(value.bit_generator.state)
         return []
     if isinstance(value, torch.Generator):
-        found[path] = hash(value.get_state().numpy().tobytes())
+        found[path] = Drawn(value.get_state().numpy().tobytes().hex())
         return []
     if isinstance(value, random.Random):
-        found[path] = hash(value.getstate())
+        found[path] = Drawn(value.getstate())
         return []
     if type(value).__module__.startswith("tlbench.training."):  # the context keeps books of its own, and draws
         return [(f"{path}.rng", value.rng)] if hasattr(value, "rng") else []
@@ -84,6 +92,8 @@ def _parts(path: str, value: Any, found: dict[str, Any]) -> list[tuple[str, Any]
         return [(f"{path}[{i}]", v) for i, v in enumerate(value)]
     if isinstance(value, MethodType):
         return [(path, value.__func__), (f"{path}.__self__", value.__self__)]
+    if isinstance(value, partial):
+        return [(path, value.func), (f"{path}.args", value.args), (f"{path}.keywords", value.keywords)]
     if isinstance(value, FunctionType):
         return list(_of_function(path, value))
     names = [n for kind in type(value).__mro__ for n in (kind.__dict__.get("__slots__") or ()) if hasattr(value, n)]

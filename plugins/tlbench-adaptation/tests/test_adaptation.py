@@ -10,7 +10,7 @@ import tlbench_adaptation
 import torch
 from sklearn.metrics import log_loss
 from tlbench_adaptation.dann import DANN, adaptation_factor, domain_loss
-from tlbench_adaptation.deep_coral import DeepCORAL, coral_loss
+from tlbench_adaptation.deep_coral import DeepCORAL, coral_loss, covariance
 from tlbench_adaptation.two_domains import features_of_both
 from torch import nn
 from torch.nn import functional as F
@@ -74,6 +74,18 @@ def test_a_source_with_random_labels_is_not_rescued(strategy: Any) -> None:
 
 def _features(rows: int, dims: int, seed: int) -> Any:
     return np.random.default_rng(seed).normal(size=(rows, dims)) * np.arange(1, dims + 1)
+
+
+@pytest.mark.parametrize(("rows", "dims"), [(2, 2), (7, 3), (33, 64), (64, 200)])
+def test_the_covariance_and_its_gradient_are_torchs_to_the_bit(rows: int, dims: int) -> None:
+    given, found = torch.from_numpy(_features(rows, dims, 4)), []
+    weight = torch.from_numpy(_features(dims, dims, 5)).float()
+    for of in (covariance, lambda x: torch.cov(x.T)):
+        x = given.float().requires_grad_()
+        value = of(x)
+        (value * weight).sum().backward()
+        found.append((value, x.grad))
+    assert all(torch.equal(ours, torchs) for ours, torchs in zip(*found, strict=True))
 
 
 @pytest.mark.parametrize(("ns", "nt", "dims"), [(20, 30, 5), (2, 2, 3), (50, 7, 1)])

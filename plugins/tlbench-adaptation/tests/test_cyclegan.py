@@ -101,9 +101,9 @@ def test_an_image_is_repainted_alike_in_whatever_batch() -> None:
 def test_the_history_fills_first_and_then_shows_old_for_half_of_the_new() -> None:
     rng, history = np.random.default_rng(0), History(10, (1, 1, 1))
     first = torch.arange(10.0).reshape(10, 1, 1, 1)
-    assert torch.equal(history.exchange(first, rng), first)
+    assert torch.equal(history.exchange(first, history.plan(10, 0, rng)), first)
     new = torch.arange(100.0, 2100.0).reshape(2000, 1, 1, 1)
-    shown = history.exchange(new, rng)
+    shown = history.exchange(new, history.plan(2000, 10, rng))
     old = shown != new
     assert float(old.float().mean()) == pytest.approx(0.5, abs=0.05)
     assert bool((shown[old] < new[old]).all())  # each was there before
@@ -115,15 +115,35 @@ def test_the_history_fills_first_and_then_shows_old_for_half_of_the_new() -> Non
 
 def test_without_a_history_the_new_images_are_shown() -> None:
     x = torch.randn(4, 1, 2, 2)
-    assert torch.equal(History(0, (1, 2, 2)).exchange(x, np.random.default_rng(0)), x)
+    none = History(0, (1, 2, 2))
+    assert torch.equal(none.exchange(x, none.plan(4, 8, np.random.default_rng(0))), x)
+
+
+@pytest.mark.parametrize("size", [1, 3, 10])
+def test_the_history_is_that_of_images_exchanged_one_by_one(size: int) -> None:
+    """Shrivastava et al. 2017 as one would write it, image by image."""
+    history, ours, theirs = History(size, (1, 1, 1)), np.random.default_rng(7), np.random.default_rng(7)
+    kept: list[float] = []
+    for round_ in range(6):
+        images = [4.0 * round_ + i for i in range(4)]
+        shown = []
+        for image in images:
+            shown.append(image)
+            if len(kept) < size:
+                kept.append(image)
+            elif theirs.random() < 0.5:
+                place = int(theirs.integers(size))
+                shown[-1], kept[place] = kept[place], image
+        found = history.exchange(torch.tensor(images).view(4, 1, 1, 1), history.plan(4, 4 * round_, ours))
+        assert found.flatten().tolist() == shown
+        assert history.kept.flatten().tolist()[: len(kept)] == kept  # type: ignore[operator, union-attr]
 
 
 def test_what_the_history_keeps_is_part_of_the_state() -> None:
     history = History(3, (1, 2, 2))
-    history.exchange(torch.randn(2, 1, 2, 2), np.random.default_rng(0))
+    history.exchange(torch.randn(2, 1, 2, 2), history.plan(2, 0, np.random.default_rng(0)))
     again = History(3, (1, 2, 2))
     again.load_state_dict(history.state_dict())
-    assert int(again.filled) == 2  # type: ignore[arg-type]
     assert torch.equal(again.kept, history.kept)  # type: ignore[arg-type]
 
 

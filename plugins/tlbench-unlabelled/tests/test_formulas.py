@@ -206,6 +206,21 @@ def test_self_labels_come_from_confident_examples_and_weigh_clusters_alike() -> 
     assert float(self_label_loss(seen, shown, 0.9999)) == 0
 
 
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 0.7, 1.0])
+def test_the_self_label_losss_gradient_is_that_of_torchs_weighted_cross_entropy(threshold: float) -> None:
+    seen = torch.from_numpy(_normal(40, 5, seed=3)).mul(2).softmax(1)
+    ours, theirs = (torch.from_numpy(_normal(40, 5, seed=4)).float().requires_grad_() for _ in range(2))
+    self_label_loss(seen, ours, threshold).backward()  # type: ignore[no-untyped-call]
+    sure, label = seen.max(1)
+    kept = sure > threshold
+    if kept.any():
+        weight = 1 / torch.bincount(label[kept], minlength=5).clamp(min=1)
+        F.cross_entropy(theirs[kept], label[kept], weight=weight.float()).backward()  # type: ignore[no-untyped-call]
+    else:
+        (0 * theirs.sum()).backward()  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
 # ---- self-taught clustering ----------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from tlbench import Group, SkipTrial, TrialError, Turn
 from tlbench.functional import supervised
+from tlbench_adaptation.kept import Kept
 from tlbench_adaptation.translation import Generator, History, Pixels, patch_critic
 
 if TYPE_CHECKING:
@@ -97,13 +98,13 @@ class CycleGAN:
         g, f = (Generator(dims[0], self.width, self.blocks) for _ in range(2))
         critic_t, critic_s = (patch_critic(dims[0], 2 * self.width) for _ in range(2))
         old_t, old_s = History(self.history, dims), History(self.history, dims)
-        painted: list[Tensor] = []  # this round's images, for the critics' turn
+        painted = Kept()  # this round's images, for the critics' turn
         branch = ctx.using(steps=self.rounds)
 
         def generate(source: Batch, target: Batch, step: Step) -> Terms:
             s, t = pixels.from_input(source.x), pixels.from_input(target.x)
             like_t, like_s = g(s), f(t)
-            painted[:] = like_t.detach(), like_s.detach()
+            painted.keep(like_t, like_s)
             terms = {
                 "adversarial": least_squares(critic_t(like_t), 1) + least_squares(critic_s(like_s), 1),
                 "cycle": self.cycle * (cycle_loss(f(like_t), s) + cycle_loss(g(like_s), t)),
@@ -114,7 +115,17 @@ class CycleGAN:
             return terms
 
         def tell_apart(source: Batch, target: Batch, step: Step) -> Terms:
-            shown_t, shown_s = old_t.exchange(painted[0], branch.rng), old_s.exchange(painted[1], branch.rng)
+            like_t, like_s = painted.kept
+            new_t, new_s = len(like_t), len(like_s)
+
+            def plans(now: Step) -> dict[str, dict[str, Tensor]]:
+                return {
+                    "t": old_t.plan(new_t, now.index * new_t, branch.rng),
+                    "s": old_s.plan(new_s, now.index * new_s, branch.rng),
+                }
+
+            plan = step.host(plans)
+            shown_t, shown_s = old_t.exchange(like_t, plan["t"]), old_s.exchange(like_s, plan["s"])
             s, t = pixels.from_input(source.x), pixels.from_input(target.x)
             return {
                 "critic of the target": (least_squares(critic_t(t), 1) + least_squares(critic_t(shown_t), 0)) / 2,

@@ -66,7 +66,7 @@ class DANN:
 
         def loss(source: Batch, target: Batch, step: Step) -> Terms:
             source_BD, target_BD = features_of_both(model.backbone, source.x, target.x, self.passes)
-            factor = adaptation_factor(step.progress, self.gamma)
+            factor = step.host(lambda now: adaptation_factor(now.progress, self.gamma))
             verdict = critic(reverse_gradient(torch.cat([source_BD, target_BD]), factor)).squeeze(1)
             return {
                 "task": F.cross_entropy(model.head(source_BD), source.y),

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from tlbench import Turn
 from tlbench_adaptation.critics import domain_critic
 from tlbench_adaptation.dann import domain_loss
+from tlbench_adaptation.kept import Kept
 from tlbench_adaptation.two_domains import Passes, features_of_both
 
 if TYPE_CHECKING:
@@ -60,18 +61,18 @@ class DomainConfusion:
     def fit(self, ctx: Context) -> Fitted:
         model = ctx.classifier()
         critic = domain_critic(model.backbone.num_features, self.hidden)
-        seen: list[Tensor] = []  # this round's features: no second pass, no second update of BatchNorm's statistics
+        seen = Kept()  # this round's features: no second pass, no second update of BatchNorm's statistics
 
         def confuse(source: Batch, target: Batch, step: Step) -> Terms:
             source_BD, target_BD = features_of_both(model.backbone, source.x, target.x, self.passes)
-            seen[:] = source_BD.detach(), target_BD.detach()
+            seen.keep(source_BD, target_BD)
             return {
                 "task": F.cross_entropy(model.head(source_BD), source.y),
                 "confusion": self.weight * confusion_loss(critic(torch.cat([source_BD, target_BD])).squeeze(1)),
             }
 
         def tell_apart(source: Batch, target: Batch, step: Step) -> Terms:
-            source_BD, target_BD = seen
+            source_BD, target_BD = seen.kept
             return {"domain": domain_loss(critic(source_BD).squeeze(1), critic(target_BD).squeeze(1))}
 
         pools = ("source", "target_unlabelled")

@@ -39,8 +39,9 @@ def mmd2(
         both = torch.cat([source_BD, target_BD]).float()
         size = both.square().sum(1)
         distance = (size[:, None] + size[None, :] - 2 * both @ both.T).clamp(min=0)
-        others = ~torch.eye(ns + nt, dtype=torch.bool, device=both.device)
-        median = distance.detach()[others].median().clamp(min=1e-12)
+        # all but the diagonal: less its first entry, the square falls into rows that each end with one of the diagonal
+        others = distance.detach().flatten()[1:].view(ns + nt - 1, ns + nt + 1)[:, :-1]
+        median = others.flatten().median().clamp(min=1e-12)
         kernel = torch.stack([torch.exp(-distance / (2.0**u * median)) for u in octaves]).mean(0)
         ss, tt, st = kernel[:ns, :ns], kernel[ns:, ns:], kernel[:ns, ns:]
         if estimate == "biased":
@@ -94,8 +95,8 @@ class MMD:
                 layers.append((source_BD, target_BD))
             if self.match != "features":
                 layers.append((source_BC, model.head(target_BD)))
-            gap = sum((mmd2(s, t, self.octaves, self.estimate) for s, t in layers), torch.zeros(()))
-            return {"task": F.cross_entropy(source_BC, source.y), "mmd": self.weight * gap}
+            gaps = torch.stack([mmd2(s, t, self.octaves, self.estimate) for s, t in layers])
+            return {"task": F.cross_entropy(source_BC, source.y), "mmd": self.weight * gaps.sum()}
 
         ctx.train(loss, update=model, on=("source", "target_unlabelled"))
         fitted: Fitted = model

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
 
     from tlbench import InputTransform
@@ -65,22 +67,30 @@ class History(nn.Module):
     def __init__(self, size: int, dims: tuple[int, ...]) -> None:
         super().__init__()
         self.register_buffer("kept", torch.zeros(size, *dims))
-        self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
 
-    def exchange(self, x_BKHW: Tensor, rng: np.random.Generator) -> Tensor:
-        """The images to show for these new ones."""
-        kept: Tensor = self.kept  # type: ignore[assignment]
-        filled: Tensor = self.filled  # type: ignore[assignment]
-        shown, size = x_BKHW.clone(), len(kept)
-        for i, image in enumerate(x_BKHW):
-            if int(filled) < size:
-                kept[int(filled)] = image
+    def plan(self, new: int, before: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        """For ``new`` images after so many before: which are ``shown`` [new], and ``left`` in the history [size].
+
+        Numbers of rows, int64, in the history followed by the new images. Drawn on the host, which so need not wait.
+        """
+        size = len(self.kept)  # type: ignore[arg-type]
+        left, shown, filled = list(range(size)), [], min(size, before)
+        for image in range(size, size + new):
+            shown.append(image)
+            if filled < size:
+                left[filled] = image
                 filled += 1
             elif size and rng.random() < 0.5:
                 place = int(rng.integers(size))
-                shown[i] = kept[place]
-                kept[place] = image
-        return shown
+                shown[-1], left[place] = left[place], image
+        return {"shown": torch.tensor(shown), "left": torch.tensor(left, dtype=torch.int64)}
+
+    def exchange(self, x_BKHW: Tensor, plan: Mapping[str, Tensor]) -> Tensor:
+        """The images to show for these new ones, by a plan."""
+        kept: Tensor = self.kept  # type: ignore[assignment]
+        both = torch.cat([kept, x_BKHW.to(kept.dtype)])
+        kept.copy_(both[plan["left"].to(both.device)])
+        return both[plan["shown"].to(both.device)].to(x_BKHW.dtype)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 def prototypes(support_END: Tensor, y_EN: Tensor, ways: int) -> Tensor:
     """c_k = mean of the features of class k's support (Snell et al. 2017, eq. 1): [E, W, D], or [W, D] without E."""
-    one_hot_ENW = F.one_hot(y_EN, ways).to(support_END.dtype)
+    # torch's one_hot would read the labels on the host first, to check them
+    one_hot_ENW = (y_EN.unsqueeze(-1) == torch.arange(ways, device=y_EN.device)).to(support_END.dtype)
     return one_hot_ENW.mT @ support_END / one_hot_ENW.sum(-2).unsqueeze(-1)
 
 
@@ -93,11 +94,14 @@ class ProtoNet:
                 f"rotations need square images; the source has examples of shape {ctx.shape('source').dims}"
             )
 
+        def quarters(now: Step) -> Tensor:
+            generator = torch.Generator().manual_seed(ctx.seed * 1_000_003 + now.index)
+            return torch.randint(4, (on.count, on.ways), generator=generator)
+
         def loss(batch: EpisodeBatch, step: Step) -> Terms:
             support, query = batch.support.x, batch.query.x
             if self.rotations:
-                generator = torch.Generator().manual_seed(ctx.seed * 1_000_003 + step.index)
-                quarters_EW = torch.randint(4, (on.count, on.ways), generator=generator).to(query.device)
+                quarters_EW = step.host(quarters).to(query.device)
                 support, query = turned(support, quarters_EW), turned(query, quarters_EW)
             size = support.shape[1]
             x = torch.cat([support, query], 1)

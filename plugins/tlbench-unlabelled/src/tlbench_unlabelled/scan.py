@@ -40,11 +40,13 @@ def self_label_loss(seen_BK: Tensor, shown_BK: Tensor, threshold: float) -> Tens
     the examples for which that is above the threshold, each cluster with the same weight; 0 where there are none.
     """
     sure_B, label_B = seen_BK.max(1)
-    kept = sure_B > threshold
-    if not bool(kept.any()):
-        return shown_BK.sum() * 0
-    count_K = torch.bincount(label_B[kept], minlength=seen_BK.shape[1])
-    return F.cross_entropy(shown_BK[kept].float(), label_B[kept], weight=1 / count_K.clamp(min=1))
+    clusters_K = torch.arange(seen_BK.shape[1], device=seen_BK.device)
+    # by weights, 0 below the threshold: how many are kept is not asked, for the host would wait for the answer
+    given_BK = ((label_B[:, None] == clusters_K) & (sure_B > threshold)[:, None]).float()
+    count_K = given_BK.sum(0)
+    weight_B = (given_BK / count_K.clamp(min=1)).sum(1)
+    surprise_B = F.cross_entropy(shown_BK.float(), label_B, reduction="none")
+    return (weight_B * surprise_B).sum() / (count_K > 0).sum().clamp(min=1)
 
 
 def neighbours_of(h_BD: Tensor, bank_ND: Tensor, count: int) -> Tensor:
@@ -115,12 +117,19 @@ class SCAN:
             return torch.Generator().manual_seed((ctx.seed * 2 + phase + step.index * 0x9E3779B97F4A7C15) % 2**63)
 
         def agree(target: Batch, step: Step) -> Terms:
-            generator = draws(step, 0)
+            size, shape = len(target), x_N.shape[1:]
+
+            def drawn(now: Step) -> dict[str, Tensor]:
+                generator = draws(now, 0)
+                which = torch.randint(count, (size, 1), generator=generator)
+                return {"which": which} | views.draws((2 * size, *shape), generator)
+
+            numbers = dict(step.host(drawn))
             with torch.no_grad():
                 near = neighbours_of(F.normalize(frozen(target.x).float(), dim=1), bank_ND, count)
-            drawn_B1 = torch.randint(count, (len(target), 1), generator=generator).to(near.device)
-            both = torch.cat([target.x, x_N[near.gather(1, drawn_B1).squeeze(1)]])
-            phi_BK, neighbour_BK = model(views.one(both, generator)).float().softmax(1).chunk(2)
+            which_B1 = numbers.pop("which").to(near.device)
+            both = torch.cat([target.x, x_N[near.gather(1, which_B1).squeeze(1)]])
+            phi_BK, neighbour_BK = model(views.of(both, numbers)).float().softmax(1).chunk(2)
             return {
                 "consistency": consistency(phi_BK, neighbour_BK),
                 "entropy": self.entropy * negative_entropy(phi_BK),
@@ -129,7 +138,9 @@ class SCAN:
         def teach(target: Batch, step: Step) -> Terms:
             with torch.no_grad():
                 seen_BK = model(target.x).float().softmax(1)
-            return {"self-label": self_label_loss(seen_BK, model(views.one(target.x, draws(step, 1))), self.threshold)}
+            shape = target.x.shape
+            shown = views.of(target.x, step.host(lambda now: views.draws(shape, draws(now, 1))))
+            return {"self-label": self_label_loss(seen_BK, model(shown), self.threshold)}
 
         last = min(round(self.self_label * ctx.steps_left), ctx.steps_left - 1)
         ctx.train(agree, update=model, on=("target_unlabelled",), steps=ctx.steps_left - last)

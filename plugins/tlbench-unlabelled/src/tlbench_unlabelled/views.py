@@ -1,5 +1,7 @@
 """Views: random changes of whole batches on the device that leave an example what it is.
 
+What is drawn is drawn on the host, all of it first, so that a loss may ask for it with ``step.host``.
+
 Dimension key:  B batch  D features  K channels  H height  W width
 """
 
@@ -16,6 +18,8 @@ from tlbench import Batch
 from tlbench_unlabelled.second_half import one_tensor
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from torch import Generator
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -46,11 +50,36 @@ class Views:
 
     def one(self, x: Tensor, generator: Generator) -> Tensor:
         """A view of each example."""
-        if x.dim() == 4:
-            x = resized_crop(x, self.crop, generator) if self.crop < 1 else x
-            x = flipped(x, generator) if self.flip else x
-            x = jittered(x, self.jitter, generator) if self.jitter else x
-        return noisy(x, self.noise, generator) if self.noise else x
+        return self.of(x, self.draws(x.shape, generator))
+
+    def draws(self, shape: Sequence[int], generator: Generator) -> dict[str, Tensor]:
+        """The numbers of the host that make views of inputs of this shape."""
+        size, images, drawn = shape[0], len(shape) == 4, {}
+        if images and self.crop < 1:
+            drawn["area"] = _uniform(size, self.crop, 1.0, generator)
+            drawn["corner"] = torch.rand(size, 2, generator=generator)
+        if images and self.flip:
+            drawn["flip"] = _uniform(size, 0, 1, generator)
+        if images and self.jitter:
+            if shape[1] == 3:
+                drawn["luma"] = torch.tensor(_LUMA)[:, None, None]
+                drawn["saturation"] = _uniform(size, 1 - self.jitter, 1 + self.jitter, generator)
+            drawn["contrast"] = _uniform(size, 1 - self.jitter, 1 + self.jitter, generator)
+            drawn["brightness"] = _uniform(size, -self.jitter, self.jitter, generator)
+        if self.noise:
+            drawn["noise"] = torch.randn(shape, generator=generator)
+        return drawn
+
+    def of(self, x: Tensor, drawn: Mapping[str, Tensor]) -> Tensor:
+        """The views that these numbers make, on the device of the inputs."""
+        drawn = {name: numbers.to(x) for name, numbers in drawn.items()}
+        if "area" in drawn:
+            x = resized_crop(x, drawn["area"].sqrt().flatten(), drawn["corner"])
+        if "flip" in drawn:
+            x = torch.where(drawn["flip"] < 0.5, x.flip(3), x)
+        if "contrast" in drawn:
+            x = jittered(x, drawn)
+        return noisy(x, self.noise, drawn["noise"]) if self.noise else x
 
     def two(self, batch: Batch, generator: Generator) -> Batch:
         """Two views of each example, ``first`` and ``second``."""
@@ -58,39 +87,31 @@ class Views:
         return Batch({"first": self.one(x, generator), "second": self.one(x, generator)})
 
 
-def _uniform(size: int, low: float, high: float, generator: Generator, like: Tensor) -> Tensor:
+def _uniform(size: int, low: float, high: float, generator: Generator) -> Tensor:
     """[B, 1, 1, 1] numbers in [low, high)."""
-    return (low + (high - low) * torch.rand(size, 1, 1, 1, generator=generator)).to(like)
+    return low + (high - low) * torch.rand(size, 1, 1, 1, generator=generator)
 
 
-def resized_crop(x_BKHW: Tensor, smallest: float, generator: Generator) -> Tensor:
-    """A random window of each image, of its own proportions and ``smallest`` to 1 of its area, at its size."""
-    side_B = _uniform(len(x_BKHW), smallest, 1.0, generator, x_BKHW).sqrt().flatten()
-    at_B2 = (2 * torch.rand(len(x_BKHW), 2, generator=generator).to(x_BKHW) - 1) * (1 - side_B)[:, None]
-    window_B23 = torch.zeros(len(x_BKHW), 2, 3).to(x_BKHW)
+def resized_crop(x_BKHW: Tensor, side_B: Tensor, corner_B2: Tensor) -> Tensor:
+    """A window of each image at its size: a share of its side, at a place between 0 and 1 in each direction."""
+    at_B2 = (2 * corner_B2 - 1) * (1 - side_B)[:, None]
+    window_B23 = x_BKHW.new_zeros(len(x_BKHW), 2, 3)
     window_B23[:, 0, 0] = window_B23[:, 1, 1] = side_B
     window_B23[:, :, 2] = at_B2
     grid = F.affine_grid(window_B23, list(x_BKHW.shape), align_corners=False)
     return F.grid_sample(x_BKHW, grid, padding_mode="border", align_corners=False)
 
 
-def flipped(x_BKHW: Tensor, generator: Generator) -> Tensor:
-    """Each image mirrored left to right with probability one half."""
-    return torch.where(_uniform(len(x_BKHW), 0, 1, generator, x_BKHW) < 0.5, x_BKHW.flip(3), x_BKHW)
-
-
-def jittered(x_BKHW: Tensor, strength: float, generator: Generator) -> Tensor:
-    """Saturation and contrast times a factor in 1 ± strength; brightness moved by ± strength of the image's spread."""
-    size = len(x_BKHW)
-    if x_BKHW.shape[1] == 3:
-        grey = (x_BKHW * x_BKHW.new_tensor(_LUMA)[:, None, None]).sum(1, keepdim=True)
-        x_BKHW = grey + (x_BKHW - grey) * _uniform(size, 1 - strength, 1 + strength, generator, x_BKHW)
+def jittered(x_BKHW: Tensor, drawn: Mapping[str, Tensor]) -> Tensor:
+    """Saturation and contrast times their factors; brightness moved by its share of the image's spread."""
+    if "saturation" in drawn:
+        grey = (x_BKHW * drawn["luma"]).sum(1, keepdim=True)
+        x_BKHW = grey + (x_BKHW - grey) * drawn["saturation"]
     mean, spread = x_BKHW.mean((1, 2, 3), keepdim=True), x_BKHW.std((1, 2, 3), keepdim=True)
-    contrast = _uniform(size, 1 - strength, 1 + strength, generator, x_BKHW)
-    return mean + (x_BKHW - mean) * contrast + spread * _uniform(size, -strength, strength, generator, x_BKHW)
+    return mean + (x_BKHW - mean) * drawn["contrast"] + spread * drawn["brightness"]
 
 
-def noisy(x: Tensor, amount: float, generator: Generator) -> Tensor:
+def noisy(x: Tensor, amount: float, noise: Tensor) -> Tensor:
     """Gaussian noise of ``amount`` standard deviations: those of each feature, or that of all pixels."""
     spread = x.std(0, correction=0, keepdim=True) if x.dim() == 2 else x.std()
-    return x + amount * spread * torch.randn(x.shape, generator=generator).to(x)
+    return x + amount * spread * noise

@@ -33,9 +33,8 @@ def ranking_loss(scores_BS: Tensor, y_B: Tensor, margin: float, ranking: Ranking
     total_B = hinge_BS.sum(1)
     if ranking == "weighted":
         rank_B = (hinge_BS > 0).sum(1)
-        harmonic = torch.cat(
-            [hinge_BS.new_zeros(1), (1 / torch.arange(1, hinge_BS.shape[1] + 1)).to(hinge_BS).cumsum(0)]
-        )
+        counts = torch.arange(1, hinge_BS.shape[1] + 1, device=hinge_BS.device)
+        harmonic = torch.cat([hinge_BS.new_zeros(1), (1 / counts).to(hinge_BS).cumsum(0)])
         total_B = total_B * harmonic[rank_B] / rank_B.clamp(min=1)
     return total_B.mean()
 

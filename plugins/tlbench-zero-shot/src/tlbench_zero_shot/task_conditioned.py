@@ -89,7 +89,8 @@ class TaskConditioned:
         compare = kind(classes.seen.shape[1], self.hidden).to(ctx.device)
 
         def loss(source: Batch, step: Step) -> Terms:
-            order = torch.from_numpy(ctx.rng.random((len(source), len(classes.seen)))).to(ctx.device)
+            size = (len(source), len(classes.seen))
+            order = step.host(lambda now: torch.from_numpy(ctx.rng.random(size))).to(ctx.device)
             scores_BS = compare(image(source.x), classes.seen)
             return conditional_log_loss(scores_BS, source.y, candidates_of(source.y, self.ways, order))
 
