@@ -11,6 +11,8 @@ Python's JSON, as it was done before there was an index. There is no plan beside
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
 import platform
 import random
@@ -23,17 +25,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from tlbench.api.records import Record
 from tlbench.api.trials import Choice, Trial
 from tlbench.execution.environment import cpu_name, git_state
 from tlbench.leaderboard import index
 from tlbench.plugins import Plugins
 from tlbench.reports import board_of
+from tlbench.results import scan
+from tlbench.results.reading import START
+from tlbench.results.scan import BUFFER
 from tlbench.results.store import RunFolder, from_line, last_of_each, to_line
+from tlbench.results.typed import _Record
 from tlbench.results.valid import of_one_content
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import pytest
 
@@ -139,6 +147,46 @@ def measure(run: Path, times: int) -> tuple[Seen, list[Seen]]:
     return cold, warm
 
 
+def floor(run: Path, most: int = 50_000) -> list[tuple[str, float]]:
+    """Microseconds of processor time a record, of its way to the facts of a board, each step with those before it."""
+    (file,) = (run / "records").glob("*.jsonl")
+    with file.open("rb", buffering=BUFFER) as lines:
+        size = sum(map(len, itertools.islice(lines, most)))
+    decode = msgspec.json.Decoder(_Record).decode
+
+    def passed(work: Callable[[bytes], object]) -> float:
+        spent = []
+        for _ in range(3):
+            began = time.process_time()
+            with file.open("rb", buffering=BUFFER) as lines:
+                for row in itertools.islice(lines, most):
+                    work(row)
+            spent.append(time.process_time() - began)
+        return 1e6 * statistics.median(spent) / most
+
+    def checked(row: bytes) -> memoryview:
+        body = memoryview(row)[START:-2]
+        hashlib.blake2b(body, digest_size=12).hexdigest()
+        return body
+
+    def whole(_: None = None) -> float:
+        began = time.process_time()
+        found = scan._read([scan.Stretch(str(file), 0, size)], "accuracy")
+        assert len(found.facts) == most
+        return 1e6 * (time.process_time() - began) / most
+
+    return [
+        ("its bytes, cut at the end of the line", passed(len)),
+        ("and its checksum", passed(checked)),
+        ("and the fields of a board, decoded", passed(lambda row: decode(checked(row)))),
+        (
+            "and all of it parsed, by the same decoder without types",
+            passed(lambda row: msgspec.json.decode(checked(row))),
+        ),
+        ("**its facts, as they are taken**", statistics.median(whole() for _ in range(3))),
+    ]
+
+
 def test_the_board_of_the_index_is_that_of_the_text_and_far_cheaper(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +221,7 @@ def conditions() -> str:
 
 def main(folder: Path, most: int) -> None:
     """Measure and write both tables with their conditions."""
+    from growth import into_page  # type: ignore[import-not-found]
     from test_p11_plan import growth  # type: ignore[import-not-found]
 
     rows, scaling = [], []
@@ -202,6 +251,12 @@ def main(folder: Path, most: int) -> None:
             "|---|---|---|---|---|---|---|",
             *rows,
             "",
+            "What a record of 4 kB costs on its way to the columns, in microseconds of one process:",
+            "",
+            "| | µs |",
+            "|---|---|",
+            *(f"| {what} | {value:.1f} |" for what, value in floor(run, min(n, 50_000))),
+            "",
             f"Gates at a million: {WARM} s from the index (aim {AIM} s), {COLD:.0f} s from the text.",
             "",
             conditions(),
@@ -213,8 +268,6 @@ def main(folder: Path, most: int) -> None:
     (path / "p12.md").write_text(text)
     text = "\n".join(
         [
-            "# How plan and board grow",
-            "",
             "Processor seconds. Linear growth keeps the last column level once what is there at the start is paid.",
             "",
             "The plan (P11; 1 source, 10 strategies and a reference, 1 to 10,000 seeds; 5 runs):",
@@ -230,10 +283,9 @@ def main(folder: Path, most: int) -> None:
             *scaling,
             "",
             conditions(),
-            "",
         ]
     )
-    (path / "scaling.md").write_text(text)
+    into_page("Plan and board", text)
     print(text)
 
 

@@ -33,7 +33,8 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from beside import RESULTS, in_turn, spread, write
+from beside import in_turn, spread, write
+from growth import into_page
 from torch.utils.data import DataLoader
 
 from tlbench.api.data import Pool, Seeds, Shape
@@ -368,7 +369,7 @@ and {PHOTOS / p.wall[1]:.0f} with all cores at hand (wall time, at a load of {os
 From the disk and from memory ({"wall time on the GPU" if ON_GPU else "processor time of all threads"}), or for
 photographs streamed and by a DataLoader; median (smallest to largest) of n neighbours:"""
     write("streaming", "Data larger than the memory", words, HEADER, rows)
-    _into_scaling(table)
+    into_page("Data", f"Of `test_streaming.py`; see streaming.md.\n\n{table}")
 
 
 def _grown(count: int, folder: Path | None) -> list[str]:
@@ -393,14 +394,6 @@ def _table(rows: list[list[str]]) -> str:
     ]  # fmt: skip
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])
-
-
-def _into_scaling(table: str) -> None:
-    """The table of growth beside those of plan and board, in the place of what was there."""
-    path = RESULTS / "scaling.md"
-    text = path.read_text() if path.exists() else "# How plan, board and data grow\n\n"
-    mark = "## Data\n"
-    path.write_text(f"{text.split(mark)[0].rstrip()}\n\n{mark}\nOf `test_streaming.py`; see streaming.md.\n\n{table}\n")
 
 
 HEADER = ["from", "n", "disk", "memory, or files", "ratio", "gate"]

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import torch
 from beside import Matrix, in_turn, said, spread, write
+from growth import into_page
 
 from tlbench.execution.processes import WorkerProcesses
 from tlbench.execution.work import HostWork
@@ -84,7 +85,10 @@ Seconds of wall time for a matrix of equal trials (a small CNN from scratch, 300
 starts of workers included: median (smallest to largest) of {PAIRS} neighbouring runs, A B B A. The records are the same
 to the bit. {CORES} would be the ratio without starts and with memory for all.
 """
-    write("workers", "Workers", words, ("trials", "1 worker", f"{CORES} workers", "ratio"), rows)
+    header = ("trials", "1 worker", f"{CORES} workers", "ratio")
+    write("workers", "Workers", words, header, rows)
+    table = [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
+    into_page("Workers", "Wall seconds, of `test_workers.py`; see workers.md.\n\n" + "\n".join(table))
 
 
 if __name__ == "__main__":
