@@ -355,3 +355,41 @@ def test_the_command_tells_and_makes_room(tmp_path: Path, capsys: pytest.Capture
     assert [p for p in (tmp_path / "cache" / "arrays").iterdir() if p.is_dir()] == paths[2:]
     assert cli.main(["cache", "info", "--json", "--cache", str(tmp_path / "none")]) == 0
     assert json.loads(capsys.readouterr().out)["entries"] == 0
+
+
+def test_measurements_of_fusing_are_told_and_go_as_the_data_go(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Kept by what keeps them in a run, two days ago and now; and one half-written by a process that was killed."""
+    from tlbench.execution.side_by_side import Measured
+
+    three_entries(tmp_path)
+    folder = tmp_path / "cache" / "fusing"
+    decide = Measured(folder, "cpu", 1)
+    long_ago = (time.time() - 2 * 86_400,) * 2
+    for seeds in (2, 3):
+        assert decide({"seeds": seeds}, lambda: 2.0)
+    for path in [*folder.iterdir(), folder / "half.1.partial"]:
+        path.touch()
+        os.utime(path, long_ago)
+    assert decide({"seeds": 3}, lambda: 0.0), "kept, and so not measured again"
+    at = ["--cache", str(tmp_path / "cache")]
+    size = sum(path.stat().st_size for path in folder.glob("*.json"))
+
+    assert cli.main(["cache", "info", "--json", *at]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["entries"] == 3
+    assert told["fusing"] == {"entries": 2, "bytes": size}
+    assert cli.main(["cache", "info", *at]) == 0
+    assert f"3 entries, 0.01 MiB, and 2 measurements of fusing, {size / 1024:.1f} KiB" in capsys.readouterr().out
+
+    assert cli.main(["cache", "prune", "--older-than", "1.5", *at]) == 0
+    said = capsys.readouterr().out
+    assert "removed 2 entries" in said
+    assert "and 1 measurement of fusing" in said.split(";")[0]
+    (kept,) = folder.iterdir()
+    assert json.loads(kept.read_text())["seeds"] == 3, "the one that was used"
+    assert cli.main(["cache", "prune", "--max-size", "0", *at]) == 0
+    assert entries(tmp_path / "cache") == []
+    assert list(folder.iterdir()) == []
+    assert not decide({"seeds": 3}, lambda: 0.5), "gone, and so measured again"

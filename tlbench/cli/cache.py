@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlbench.cli.shared import Commands, Parser, cache_folder
 from tlbench.errors import TlbenchError
@@ -21,7 +21,7 @@ DAY = 86_400
 
 def add(command: Commands) -> None:
     """Add it."""
-    cache = command("cache", _info, "the cache of decoded data: what is in it, and making room", plugins=False)
+    cache = command("cache", _info, "the cache of data and measurements: what is in it, and making room", plugins=False)
     below = cache.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     info = below.add_parser("info", help="how much there is and when it was last used")
     prune = below.add_parser("prune", help="remove what was not used for long; safe while a run reads")
@@ -72,14 +72,25 @@ def _prune(args: argparse.Namespace) -> int:
     return 0
 
 
-def _about(found: Sequence[Entry]) -> dict[str, int]:
-    return {"entries": len(found), "bytes": sum(entry.num_bytes for entry in found)}
+def _about(found: Sequence[Entry]) -> dict[str, Any]:
+    """Entries and bytes of decoded data, and below ``fusing`` those of measurements of whether fusing seeds pays."""
+    (entries, num_bytes), (measured, theirs) = _sums(found)
+    return {"entries": entries, "bytes": num_bytes, "fusing": {"entries": measured, "bytes": theirs}}
 
 
 def _words(found: Sequence[Entry]) -> str:
-    size = sum(entry.num_bytes for entry in found)
+    (entries, size), (measured, theirs) = _sums(found)
     text = f"{size / 2**30:.2f} GiB" if size >= 2**29 else f"{size / 2**20:.2f} MiB"
-    return f"{len(found)} {'entry' if len(found) == 1 else 'entries'}, {text}"
+    text = f"{entries} {'entry' if entries == 1 else 'entries'}, {text}"
+    if measured:
+        text += f", and {measured} measurement{'s' if measured > 1 else ''} of fusing, {theirs / 2**10:.1f} KiB"
+    return text
+
+
+def _sums(found: Sequence[Entry]) -> list[tuple[int, int]]:
+    """How many entries and bytes are decoded data, and how many are measurements."""
+    sizes = [[entry.num_bytes for entry in found if entry.is_data is data] for data in (True, False)]
+    return [(len(each), sum(each)) for each in sizes]
 
 
 def _ago(seconds: float) -> str:

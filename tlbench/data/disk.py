@@ -136,11 +136,11 @@ def alone(path: Path) -> Iterator[None]:
 
 def sweep(folder: Path) -> None:
     """Remove what killed processes left half-written more than a day ago."""
-    for pattern in (".new-*", ".old-*"):
+    for pattern in (".new-*", ".old-*", "*.partial"):
         for left in folder.glob(pattern):
             with contextlib.suppress(OSError):
                 if time.time() - left.stat().st_mtime > 86_400:
-                    shutil.rmtree(left, ignore_errors=True)
+                    shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
 
 
 def _hash(path: Path) -> str:
