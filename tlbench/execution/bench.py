@@ -174,10 +174,13 @@ class Bench:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial")
         state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-        save_file(state, partial, {"about": json.dumps(dict(about))})
-        digest = hashlib.blake2b(partial.read_bytes(), digest_size=16).hexdigest()
-        size = partial.stat().st_size
-        partial.replace(path)
+        try:
+            save_file(state, partial, {"about": json.dumps(dict(about))})
+            digest = hashlib.blake2b(partial.read_bytes(), digest_size=16).hexdigest()
+            size = partial.stat().st_size
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)  # on a full disk, half a file takes the room of a record
         return {"file": f"weights/{path.name}", "bytes": size, "blake2b": digest}
 
     def load_weights(self, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
