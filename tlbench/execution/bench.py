@@ -23,6 +23,7 @@ from tlbench.api.trials import Choice, Trial, canonical
 from tlbench.data.cache import DataCache, domain_hash
 from tlbench.data.inputs import fits, resize
 from tlbench.data.rows import Rows
+from tlbench.data.soundness import require_sound
 from tlbench.errors import StoreError, TrialError
 from tlbench.execution.switches import Switches
 from tlbench.plugins import Plugins
@@ -99,6 +100,7 @@ class Bench:
         """Load a data set the first time; afterwards only its description is in memory."""
         if choice.digest not in self._loaded:
             domain: Domain = self.plugins.instantiate("datasets", choice).load(self.cache)
+            require_sound(domain, choice.label)
             content = domain_hash(domain)
             self._keep(domain, content, None)
             shell = {name: Split(np.empty((0, *domain.shape.dims)), np.empty(0, np.int64)) for name in domain.splits}
