@@ -25,6 +25,7 @@ from tlbench.errors import BudgetError, SkipTrial, TrialError, unknown
 from tlbench.models.blocks import features_at
 from tlbench.training.ahead import chunks, first_of
 from tlbench.training.augment import augmentation
+from tlbench.training.calls import require_takes
 from tlbench.training.compiling import compiled
 from tlbench.training.loop import Phase, play
 from tlbench.training.moves import autocast
@@ -291,6 +292,7 @@ class TrialContext:
             )
         if steps > self.steps_left:
             raise BudgetError(f"asked for {steps} steps of training, but {self.steps_left} of {self.budget} are left")
+        require_takes(turns)
         session, budget = self.session, self.allowance
         trial = budget.branches_from
         phase = Phase(
