@@ -153,7 +153,7 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
             parts.recipe,
             parts.start,
             problem.num_classes,
-            _extras(parts.strategy, problem),
+            _extras(parts.strategy, problem, found["data"].get("source", {}).get("classes")),
             bench,
             Conditions(bench.device, parts.recipe.precision, scaling(models.transform, bench.device)),
         )
@@ -283,13 +283,14 @@ def _check_spaces(source: Sequence[int], target: Domain, so: str) -> None:
         raise SkipTrial(f"source and target have different feature spaces, {tuple(source)} and {dims}; {so}")
 
 
-def _extras(strategy: Any, problem: Problem) -> Extras:
+def _extras(strategy: Any, problem: Problem, source_classes: int | None) -> Extras:
     """What the strategy may see beside pools; only what it declared."""
     needs = strategy.needs
     return Extras(
         attributes=problem.class_attributes if "class_attributes" in needs else {},
         graphs=problem.graphs if "graphs" in needs else {},
         episode=problem.episodes.shape if problem.episodes is not None else None,
+        source_classes=source_classes,
     )
 
 

@@ -106,6 +106,7 @@ class Extras:
     attributes: Mapping[str, Array] = field(default_factory=dict)
     graphs: Mapping[str, Graph] = field(default_factory=dict)
     episode: EpisodeShape | None = None
+    source_classes: int | None = None
 
 
 @dataclass(eq=False)
@@ -147,6 +148,10 @@ class TrialContext:
 
     def classes(self, pool: str) -> int:
         return self._pool(pool).num_classes
+
+    @property
+    def source_classes(self) -> int | None:
+        return self.extras.source_classes
 
     def shape(self, pool: str) -> Shape:
         x = self._pool(pool).x
