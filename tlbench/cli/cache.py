@@ -25,12 +25,14 @@ def add(command: Commands) -> None:
     below = cache.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     info = below.add_parser("info", help="how much there is and when it was last used")
     prune = below.add_parser("prune", help="remove what was not used for long; safe while a run reads")
-    for parser, call in ((info, _info), (prune, _prune)):
+    verify = below.add_parser("verify", help="read every entry against its checksum, and say which are damaged")
+    for parser, call in ((info, _info), (prune, _prune), (verify, _verify)):
         parser.add_argument("--cache", type=Path, help="the cache folder (default: the user's)")
         parser.add_argument("--json", action="store_true", help="as JSON")
         parser.set_defaults(call=call)
     prune.add_argument("--older-than", type=float, metavar="DAYS", help="entries that were not used for so many days")
     prune.add_argument("--max-size", type=float, metavar="GIB", help="the least recently used, until the rest fits")
+    verify.add_argument("--prune", action="store_true", help="remove the damaged ones, to be made again when wanted")
 
 
 def _info(args: argparse.Namespace) -> int:
@@ -70,6 +72,29 @@ def _prune(args: argparse.Namespace) -> int:
     else:
         print(f"{folder}: removed {_words(removed)}; left {_words(left)}")
     return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from tlbench.data.damage import damaged
+    from tlbench.data.entries import entries, remove
+
+    folder = cache_folder(args.cache)
+    there = entries(folder)
+    found = damaged(folder)
+    removed = [remove(entry) if args.prune else False for entry, _ in found]
+    if args.json:
+        listed = [
+            {"entry": str(entry.path), "bytes": entry.num_bytes, "reason": why, "removed": gone}
+            for (entry, why), gone in zip(found, removed, strict=True)
+        ]
+        print(json.dumps({"folder": str(folder), **_about(there), "damaged": listed}, indent=2))
+        return 2 if found else 0
+    for (entry, why), gone in zip(found, removed, strict=True):
+        print(f"{entry.path}: {why}{'; removed' if gone else ''}")
+    print(f"{folder}: {_words(there)}; {len(found) or 'none'} damaged")
+    if found and not args.prune:
+        print("`tlbench cache verify --prune` removes what is damaged; it is made again when it is wanted")
+    return 2 if found else 0
 
 
 def _about(found: Sequence[Entry]) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def prune(cache: Path, *, older_than: float | None = None, max_bytes: int | None
     now = time.time()
     for entry in kept:
         old = older_than is not None and now - entry.used >= older_than
-        if (old or (max_bytes is not None and total > max_bytes)) and _remove(entry):
+        if (old or (max_bytes is not None and total > max_bytes)) and remove(entry):
             removed.append(entry)
             total -= entry.num_bytes
     for part in ("arrays", FUSING):
@@ -78,8 +78,8 @@ def _share(stat: os.stat_result) -> int:
     return stat.st_size // max(1, stat.st_nlink)
 
 
-def _remove(entry: Entry) -> bool:
-    """Whether the entry is gone."""
+def remove(entry: Entry) -> bool:
+    """Take an entry out of the cache, safely beside workers; whether it is gone."""
     if entry.is_data:
         return _remove_folder(entry.path)
     try:
