@@ -14,6 +14,7 @@ TlbenchError
 from __future__ import annotations
 
 import difflib
+import errno
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,6 +59,20 @@ class Diverged(TrialError):
 
 class BudgetError(TrialError):
     """A strategy asked for more steps than the recipe has."""
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether this, or what it comes from, is how a system says that a disk takes no more."""
+    while error is not None:
+        number = error.errno if isinstance(error, OSError) else None
+        # safetensors has errors of its own, which name the system's in their text
+        if number in _FULL or any(f"(os error {code})" in str(error) for code in _FULL):
+            return True
+        error = error.__cause__
+    return False
 
 
 MOST_NAMES = 24

@@ -355,3 +355,159 @@ def test_the_command_tells_and_makes_room(tmp_path: Path, capsys: pytest.Capture
     assert [p for p in (tmp_path / "cache" / "arrays").iterdir() if p.is_dir()] == paths[2:]
     assert cli.main(["cache", "info", "--json", "--cache", str(tmp_path / "none")]) == 0
     assert json.loads(capsys.readouterr().out)["entries"] == 0
+
+
+def test_measurements_of_fusing_are_told_and_go_as_the_data_go(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Kept by what keeps them in a run, two days ago and now; and one half-written by a process that was killed."""
+    from tlbench.execution.side_by_side import Measured
+
+    three_entries(tmp_path)
+    folder = tmp_path / "cache" / "fusing"
+    decide = Measured(folder, "cpu", 1)
+    long_ago = (time.time() - 2 * 86_400,) * 2
+    for seeds in (2, 3):
+        assert decide({"seeds": seeds}, lambda: 2.0)
+    for path in [*folder.iterdir(), folder / "half.1.partial"]:
+        path.touch()
+        os.utime(path, long_ago)
+    assert decide({"seeds": 3}, lambda: 0.0), "kept, and so not measured again"
+    at = ["--cache", str(tmp_path / "cache")]
+    size = sum(path.stat().st_size for path in folder.glob("*.json"))
+
+    assert cli.main(["cache", "info", "--json", *at]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["entries"] == 3
+    assert told["fusing"] == {"entries": 2, "bytes": size}
+    assert cli.main(["cache", "info", *at]) == 0
+    assert f"3 entries, 0.01 MiB, and 2 measurements of fusing, {size / 1024:.1f} KiB" in capsys.readouterr().out
+
+    assert cli.main(["cache", "prune", "--older-than", "1.5", *at]) == 0
+    said = capsys.readouterr().out
+    assert "removed 2 entries" in said
+    assert "and 1 measurement of fusing" in said.split(";")[0]
+    (kept,) = folder.iterdir()
+    assert json.loads(kept.read_text())["seeds"] == 3, "the one that was used"
+    assert cli.main(["cache", "prune", "--max-size", "0", *at]) == 0
+    assert entries(tmp_path / "cache") == []
+    assert list(folder.iterdir()) == []
+    assert not decide({"seeds": 3}, lambda: 0.5), "gone, and so measured again"
+
+
+# ---- what rots -------------------------------------------------------------------------------------
+
+
+def rot(path: Path) -> None:
+    """Another bit, at the size and the time that the file had."""
+    stat = path.stat()
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)[0]
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last ^ 1]))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def test_a_bit_that_rots_is_not_seen_by_a_run_and_is_found_by_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache, paths = three_entries(tmp_path)
+    at = ["--cache", str(tmp_path / "cache")]
+    assert cli.main(["cache", "verify", *at]) == 0
+    assert "3 entries, 0.01 MiB; none damaged" in capsys.readouterr().out
+
+    rot(paths[1] / "0.npy")
+    before = {p: p.stat().st_mtime_ns for p in [*entry_files(tmp_path), *paths]}
+    assert cli.main(["cache", "verify", *at]) == 2
+    told = capsys.readouterr().out
+    assert f"{paths[1]}: x/train (0.npy) has another content than was written\n" in told
+    assert "1 damaged" in told
+    assert "--prune" in told
+    assert {p: p.stat().st_mtime_ns for p in [*entry_files(tmp_path), *paths]} == before, "nothing is touched"
+    build = Builder()
+    assert not same(cache.arrays("key 2", build), Builder()()), "else this test shows nothing"
+
+    assert cli.main(["cache", "verify", "--prune", "--json", *at]) == 2
+    said = json.loads(capsys.readouterr().out)
+    assert [(one["entry"], one["removed"]) for one in said["damaged"]] == [(str(paths[1]), True)]
+    assert said["entries"] == 3
+    assert not paths[1].exists()
+    assert cli.main(["cache", "verify", *at]) == 0
+    assert same(cache.arrays("key 2", build), Builder()())
+    assert build.calls == 1
+
+
+def test_everything_that_can_be_wrong_with_an_entry_is_said(tmp_path: Path) -> None:
+    from tlbench.data.damage import damaged
+
+    _, paths = three_entries(tmp_path)
+    manifest = paths[0] / "manifest.json"
+    whole = manifest.read_text()
+    folder = tmp_path / "cache" / "fusing"
+    folder.mkdir()
+    for name, text in (("good", '{"gain": 1.5}'), ("cut", '{"gain": 1.'), ("nan", '{"gain": NaN}')):
+        (folder / f"{name}.json").write_text(text)
+    for text in ("{", "[]", '{"format": 1, "key": "key 3", "arrays": {"y": {}}}'):
+        manifest.write_text(text)
+        said = {d.entry.path.name: d.why for d in damaged(tmp_path / "cache")}
+        assert said == {
+            paths[0].name: "manifest.json cannot be understood",
+            "cut.json": "holds no measurement",
+            "nan.json": "holds no measurement",
+        }
+    for name in ("cut", "nan"):
+        (folder / f"{name}.json").unlink()
+    manifest.write_text(whole.replace('"key 3"', '"key 4"'))
+    assert [d.why for d in damaged(tmp_path / "cache")] == ["manifest.json is of another entry"]
+    manifest.write_text(whole.replace('"format": 1', '"format": 99'))
+    assert damaged(tmp_path / "cache") == [], "of another version, which is not ours to judge"
+    manifest.write_text(whole)
+    (paths[0] / "1.npy").unlink()
+    assert [d.why for d in damaged(tmp_path / "cache")] == ["y (1.npy) is missing"]
+    with (paths[1] / "0.npy").open("ab") as file:
+        file.write(b"more")
+    size = (paths[1] / "0.npy").stat().st_size
+    said = {d.entry.path: d.why for d in damaged(tmp_path / "cache")}
+    assert said[paths[1]] == f"x/train (0.npy) has {size:,} bytes and was written with {size - 4:,}"
+
+
+def test_an_array_that_entries_share_is_damaged_in_each_of_them(tmp_path: Path) -> None:
+    from tlbench.data.damage import damaged
+
+    cache = cache_in(tmp_path)
+    first = cache.arrays("key", Builder())
+    cache.arrays("another", lambda: first)
+    shared = [path for path in entry_files(tmp_path) if path.stat().st_nlink == 2]
+    assert len(shared) > 1
+    assert damaged(tmp_path / "cache") == []
+    rot(next(path for path in shared if path.name == "0.npy"))
+    found = damaged(tmp_path / "cache")
+    assert len(found) == 2
+    assert {d.why for d in found} == {"x/train (0.npy) has another content than was written"}
+
+
+PRUNER = """
+import sys, time
+from pathlib import Path
+from tlbench.data.entries import prune
+cache, end, removed = Path(sys.argv[1]) / "cache", time.monotonic() + 4, 0
+while time.monotonic() < end:
+    removed += len(prune(cache, max_bytes=0))
+    time.sleep(0.002)
+assert removed > 5
+"""
+
+
+def test_entries_that_are_taken_away_while_they_are_read_are_no_damage(tmp_path: Path) -> None:
+    from tlbench.data.damage import damaged
+
+    python = [sys.executable, "-W", "error", "-c"]
+    reader = subprocess.Popen([*python, READERS, str(tmp_path), "a"], env=environment())
+    pruner = subprocess.Popen([*python, PRUNER, str(tmp_path)], env=environment())
+    looked = 0
+    while pruner.poll() is None:
+        assert damaged(tmp_path / "cache") == []
+        looked += 1
+    assert (reader.wait(60), pruner.returncode) == (0, 0)
+    assert looked > 20

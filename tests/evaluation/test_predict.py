@@ -70,6 +70,17 @@ def test_no_gradient_is_kept_and_bfloat16_comes_out_as_float32() -> None:
     assert scores.dtype == np.float32
 
 
+@pytest.mark.parametrize(("precision", "dtype"), [("bfloat16", torch.bfloat16), ("float32", torch.float32)])
+def test_conditions_say_what_torch_computes_in(precision: str, dtype: torch.dtype) -> None:
+    """float32 also within another precision."""
+    conditions, net, x = Conditions(torch.device("cpu"), precision, lambda x: x), linear(), torch.ones(4, 5)
+    with torch.autocast("cpu", torch.bfloat16), conditions.cast():
+        assert net(x).dtype == dtype
+    with conditions.cast():
+        assert net(x).dtype == dtype
+    assert net(x).dtype == torch.float32
+
+
 @pytest.mark.parametrize(
     ("predictor", "said"),
     [

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from pylatexenc.latex2text import LatexNodes2Text
+from pylatexenc.latexwalker import LatexEnvironmentNode, LatexWalker
 from scipy import stats
 
 from tlbench.leaderboard import Leaderboard, build
-from tlbench.leaderboard.forms.latex import escape, to_latex
+from tlbench.leaderboard.forms.latex import MOST_ROWS, escape, to_latex
 from tlbench.leaderboard.inference.leading import lead, paired_difference
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import SimpleNamespace
+
+ENGINE = shutil.which("pdflatex") or shutil.which("tectonic")
 
 
 def board_of(make: SimpleNamespace, gains: dict[str, Any], pairs: int = 4, seeds: int = 3, **more: Any) -> Leaderboard:
@@ -169,3 +175,78 @@ def test_a_name_reads_as_it_is_written(name: str) -> None:
 
 def test_an_empty_board_gives_an_empty_file_that_compiles() -> None:
     assert [line for line in to_latex(build([])).splitlines() if line and not line.startswith("%")] == []
+
+
+# ---- pages -----------------------------------------------------------------------------------------
+
+
+def many(make: SimpleNamespace, count: int) -> Leaderboard:
+    """A board of so many rows, one of them the reference."""
+    return board_of(make, {f"method-{i:03d}": 0.001 * i + noise(i, 0.02, 2, 2) for i in range(count - 1)}, 2, 2)
+
+
+def lines_of(latex: str) -> list[str]:
+    return [line for line in latex.splitlines() if re.match(r"(method-\d|scratch)", line)]
+
+
+def test_a_table_of_more_rows_than_a_page_holds_is_broken_across_pages(make: SimpleNamespace) -> None:
+    short, long = (to_latex(many(make, count)) for count in (MOST_ROWS, MOST_ROWS + 1))
+    assert r"\begin{table}" in short
+    assert "longtable" not in short
+    assert r"\begin{table}" not in long
+    assert long.startswith(r"% Written by tlbench. In the preamble: \usepackage{booktabs,longtable}")
+    assert long.count(r"\begin{longtable}") == long.count(r"\end{longtable}") == long.count(r"\endfirsthead") == 1
+    assert long.count(r"\toprule") == long.count(r"\endhead") + 1 == 2, "the head is on each page"
+    assert long.count(r"\label{tab:transfer-1}") == 1
+    for latex, count in ((short, MOST_ROWS), (long, MOST_ROWS + 1)):
+        assert len(lines_of(latex)) == count
+        assert len(set(lines_of(latex))) == count
+
+
+def test_each_line_has_as_many_cells_as_the_table_has_columns(make: SimpleNamespace) -> None:
+    """As the parser of a library reads them, for a floating table and a long one."""
+    for count, name in ((5, "tabular"), (60, "longtable")):
+        latex = to_latex(many(make, count))
+        nodes, *_ = LatexWalker(latex[latex.index(rf"\begin{{{name}}}") :]).get_latex_nodes()
+        (table,) = [n for n in nodes if n.isNodeType(LatexEnvironmentNode) and n.environmentname == name]
+        assert table.latex_verbatim().endswith(rf"\end{{{name}}}")
+        align = re.sub(r"@\{(?:[^{}]|\{[^{}]*\})*\}", "", re.findall(r"\\begin\{\w+\}\{(.*)\}", latex)[-1])
+        assert re.fullmatch("[lrc]+", align)
+        for line in lines_of(latex):
+            assert line.count(" & ") + 1 + line.count("multicolumn{2}") == len(align)
+
+
+@pytest.mark.skipif(ENGINE is None, reason="no pdflatex or tectonic is here to compile with")
+@pytest.mark.parametrize("count", [3, MOST_ROWS, MOST_ROWS + 1, 60, 150])
+def test_every_row_is_on_a_page_of_the_compiled_document(make: SimpleNamespace, tmp_path: Path, count: int) -> None:
+    """Compiled with the packages that the file names; TeX itself says what is on which page, and what overflows."""
+    latex = to_latex(many(make, count))
+    packages = re.findall(r"\\usepackage\{[^}]*\}", latex.splitlines()[0])
+    # Written when the page is shipped out, so that what is on no page is not in the file.
+    marked = re.sub(r"^((method-\d+|scratch)) &", r"\1\\where{\2} &", latex, flags=re.M)
+    (tmp_path / "paper.tex").write_text(
+        "\n".join(
+            [
+                r"\documentclass{article}",
+                *packages,
+                r"\newwrite\pages\immediate\openout\pages=pages.txt",
+                r"\newcommand{\where}[1]{\write\pages{#1 \thepage}}",
+                r"\begin{document}",
+                marked,
+                r"\end{document}",
+            ]
+        )
+    )
+    words = (
+        [str(ENGINE), "-no-shell-escape", "-interaction=nonstopmode", "-halt-on-error"]
+        if "pdflatex" in str(ENGINE)
+        else [str(ENGINE)]
+    )
+    for _ in range(2):  # a longtable's columns are settled at the second time
+        done = subprocess.run([*words, "paper.tex"], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+        assert done.returncode == 0, done.stdout[-2000:]
+    assert "Float too large" not in done.stdout
+    assert "Overfull" not in done.stdout, re.findall(r"Overfull.*", done.stdout)
+    pages = dict(line.split() for line in (tmp_path / "pages.txt").read_text().splitlines())
+    assert len(pages) == count
+    assert (len(set(pages.values())) > 1) == (count >= 60)

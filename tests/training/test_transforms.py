@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import math
 from typing import get_args
 
@@ -12,8 +13,9 @@ from torch.nn import functional as F
 
 from tlbench.api.recipe import Augmentation, Recipe
 from tlbench.api.types import InputTransform
+from tlbench.models.torchvision_import import import_timm
 from tlbench.training.augment import augmentation, random_crop, random_flip
-from tlbench.training.transforms import colour_jitter, grey, random_grey, resized_crop, windows
+from tlbench.training.transforms import HUE, colour_jitter, grey, random_grey, resized_crop, turned, windows
 
 X = torch.rand(16, 3, 24, 32, generator=torch.Generator().manual_seed(0))
 SCALED = InputTransform(32, 3, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
@@ -76,6 +78,57 @@ def test_colours_change_as_they_do_one_by_one_with_the_same_factors() -> None:
         x = np.clip(mean + contrast * (x - mean), 0, 1)
         tone = np.tensordot(luma, x, 1)
         assert np.allclose(np.clip(tone + saturation * (x - tone), 0, 1), y, atol=1e-5)
+
+
+TURNS = torch.tensor([0.0, 0.1, -0.1, 0.25, 0.5, -0.5, 1 / 3, 0.03, -0.47] + [0.2] * 7)
+EDGES = torch.tensor(
+    [[0, 0, 0], [255, 255, 255], [128, 128, 128], [255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [1, 0, 0],
+     [254, 255, 255], [10, 10, 200], [200, 10, 10], [10, 200, 10], [90, 90, 91], [0, 128, 128]], dtype=torch.uint8
+).T[None, :, None].expand(16, 3, 1, 14)  # fmt: skip
+"""Black, white, greys, and colours on the borders between the sixths of the circle."""
+
+
+def test_hue_turns_as_the_standard_library_turns_each_pixel() -> None:
+    for x in (X[:, :, :4, :4].double(), EDGES.double() / 255):
+        found = turned(x, TURNS)
+        for image, result, turn in zip(x, found, TURNS.tolist(), strict=True):
+            for pixel, after in zip(image.flatten(1).T.tolist(), result.flatten(1).T.tolist(), strict=True):
+                hue, saturation, value = colorsys.rgb_to_hsv(*pixel)
+                assert after == pytest.approx(colorsys.hsv_to_rgb((hue + turn) % 1, saturation, value), abs=1e-6)
+
+
+def test_hue_turns_as_another_library_turns_it_image_by_image() -> None:
+    import_timm()  # where torchvision was built for another torch, this makes it importable
+    functional = pytest.importorskip("torchvision.transforms.functional", exc_type=ImportError)
+    whole = (255 * X).round().to(torch.uint8)
+    for x in (X, whole, EDGES):
+        found = turned(x, TURNS)
+        assert found.dtype == x.dtype
+        for image, result, turn in zip(x, found, TURNS.tolist(), strict=True):
+            expected = functional.adjust_hue(image, turn)
+            apart = (result.double() - expected.double()).abs().max()
+            assert apart <= (1 if x.dtype == torch.uint8 else 1e-5), "one of 256 levels: it cuts off and we round"
+
+
+def test_no_turn_and_a_whole_turn_leave_every_level_as_it_was() -> None:
+    levels = torch.arange(256, dtype=torch.uint8)
+    x = torch.stack([levels, levels.flip(0), levels.roll(77)])[None, :, None]
+    for turn in (0.0, 1.0, -1.0):
+        assert torch.equal(turned(x, torch.tensor([turn])), x)
+
+
+def test_hue_is_turned_last_by_up_to_a_tenth_either_way_and_without_it_nothing_changes() -> None:
+    generator = seeded()
+    plain = colour_jitter(X, generator)
+    assert torch.equal(colour_jitter(X, seeded(), hue=0.0), plain)
+    turns = HUE * (2 * torch.rand(len(X), generator=generator) - 1)
+    assert HUE == 0.1
+    assert turns.min() < 0 < turns.max()
+    assert torch.equal(colour_jitter(X, seeded(), hue=HUE), turned(plain, turns))
+    one_channel = X[:, :1]
+    assert torch.equal(colour_jitter(one_channel, seeded(), hue=HUE), colour_jitter(one_channel, seeded()))
+    with pytest.raises(ValueError, match=r"hue must be in \[0, 0\.5\], got 0\.6"):
+        colour_jitter(X, seeded(), hue=0.6)
 
 
 def test_one_image_in_five_is_grey_and_the_others_are_as_they_were() -> None:

@@ -13,10 +13,13 @@ Augmentation = Literal[
     "crop",
     "crop-flip",
     "crop-flip-colour",
+    "crop-flip-colour-hue",
     "resized-crop",
     "resized-crop-flip",
     "resized-crop-flip-colour",
     "resized-crop-flip-colour-grey",
+    "resized-crop-flip-colour-hue",
+    "resized-crop-flip-colour-hue-grey",
 ]
 
 
@@ -28,7 +31,8 @@ class Recipe:
     ``warmup``          share of the steps over which the learning rate rises from 0
     ``augmentation``    on the training batches of image pools only: ``flip`` left to right; ``crop`` after padding;
                         ``resized-crop``, a window of 8 to 100 % of the area; ``colour``: brightness, contrast and
-                        saturation up to 40 % more or less; ``grey``: one image in five
+                        saturation up to 40 % more or less; ``hue``: up to a tenth of a turn; ``grey``: one image
+                        in five
     ``precision``       of training, frozen features and scoring
     ``selection``       ``last``; the best point on validation examples of the source or the target (taken
                         from the label budget); or ``oracle``, the best point on the test set, marked as such

@@ -199,6 +199,13 @@ class Context(Protocol):
     def classes(self, pool: str) -> int:
         """How many classes the labels of a pool are of, whether the labels are shown or not."""
 
+    @property
+    def source_classes(self) -> int | None:
+        """How many classes the source has, whether a pool of it is at hand or not; ``None`` without a source.
+
+        ``num_classes`` is how many the target has, which are those that a predictor's scores are of.
+        """
+
     def shape(self, pool: str) -> Shape:
         """The shape of one example of a pool."""
 

@@ -28,7 +28,7 @@ class Markdown:
 
 @dataclass(frozen=True)
 class Latex:
-    """``leaderboard.tex``: a table for a paper from each task and backbone; needs the package booktabs."""
+    """``leaderboard.tex``: a table for a paper from each task and backbone; needs booktabs, and longtable if long."""
 
     name: ClassVar[str] = "latex"
 

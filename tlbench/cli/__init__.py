@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tlbench import __version__
 from tlbench.cli import boards, cache, catalog, compare, exchange, publish, running, site, trials
 from tlbench.cli.shared import Parser, drop_output, plugin_arguments
-from tlbench.errors import SuiteError, TlbenchError
+from tlbench.errors import SuiteError, TlbenchError, is_full
 
 if TYPE_CHECKING:
     import argparse
@@ -20,6 +20,7 @@ CODES = "exit codes: 0 all ok, 1 wrong usage or internal error, 2 some trials fa
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. What the user can mend is told in a line or two, without a traceback."""
+    args = None
     try:
         args = parser().parse_args(argv)
         code: int = args.call(args)
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except TlbenchError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return _code(args, error)
     except KeyboardInterrupt:
         print("\nstopped. Records are safe; the same command goes on from there.", file=sys.stderr)
         return 3
@@ -45,7 +46,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         drop_output()
         print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
+        return _code(args, error)
+
+
+def _code(args: argparse.Namespace | None, error: Exception) -> int:
+    """1, or 3 where a full disk stopped what the same command goes on with."""
+    if not getattr(args, "goes_on", False) or not is_full(error):
         return 1
+    print("incomplete: with room on the disk, the same command goes on from here", file=sys.stderr)
+    return 3
 
 
 def _is_of_output(error: OSError) -> bool:

@@ -23,6 +23,7 @@ _MORE = ("graphs", "channels-last", "fuse-seeds", "compile")
 def add(command: Commands) -> None:
     """Add them."""
     run = command("run", _run, "run a matrix of trials and show its leaderboard; again: go on where it stopped")
+    run.set_defaults(goes_on=True)
     _run_arguments(run)
     faster = run.add_mutually_exclusive_group()
     faster.add_argument("--plain", action="store_true", help="every way of going faster off; the same results")
@@ -47,6 +48,7 @@ def add(command: Commands) -> None:
 
     rank = command("rank-sources", _rank_sources, "order the sources of each target by transferability scores, and "
                    "say how right each score was where the matrix has run")  # fmt: skip
+    rank.set_defaults(goes_on=True)
     _run_arguments(rank)
     rank.add_argument("--quiet", action="store_true", help="say only what went wrong, and the ranking")
     rank.add_argument("--json", action="store_true", help="as JSON, without progress")

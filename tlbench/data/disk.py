@@ -39,7 +39,7 @@ def read(entry: Path, key: str) -> dict[str, Array] | None:
             if stat.st_size != stated["bytes"]:
                 return None
             # Unchanged since it was written: no need to read it all. Copied or touched: the hash decides.
-            if stat.st_mtime_ns != stated["mtime_ns"] and _hash(path) != stated["blake2b"]:
+            if stat.st_mtime_ns != stated["mtime_ns"] and hash_of(path) != stated["blake2b"]:
                 return None
             arrays[name] = np.load(path, mmap_mode="r" if stated["mapped"] else None, allow_pickle=False)
             if arrays[name].dtype.str != stated["dtype"] or list(arrays[name].shape) != stated["shape"]:
@@ -110,7 +110,7 @@ def _put(array: Array, path: Path, begun: list[Path]) -> str:
             np.save(file, array, allow_pickle=False)
     with path.open("rb") as file:
         os.fsync(file.fileno())
-    return _hash(path)
+    return hash_of(path)
 
 
 def _file_of(array: Array) -> Path | None:
@@ -136,13 +136,14 @@ def alone(path: Path) -> Iterator[None]:
 
 def sweep(folder: Path) -> None:
     """Remove what killed processes left half-written more than a day ago."""
-    for pattern in (".new-*", ".old-*"):
+    for pattern in (".new-*", ".old-*", "*.partial"):
         for left in folder.glob(pattern):
             with contextlib.suppress(OSError):
                 if time.time() - left.stat().st_mtime > 86_400:
-                    shutil.rmtree(left, ignore_errors=True)
+                    shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
 
 
-def _hash(path: Path) -> str:
+def hash_of(path: Path) -> str:
+    """The BLAKE2b hash of a file, as a manifest has it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -16,17 +16,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+FUSING = "fusing"
+"""The folder of a cache with measurements of whether fusing pays, a file for each."""
+
+
 class Entry(NamedTuple):
-    """An entry of the cache: its folder, its size on the disk [bytes] and when it was last used [s since 1970]."""
+    """An entry of the cache: its folder, its size on the disk [bytes] and when it was last used [s since 1970].
+
+    ``is_data``: decoded data; else a measurement of whether fusing pays, a file.
+    """
 
     path: Path
     num_bytes: int
     used: float
+    is_data: bool = True
 
 
 def entries(cache: Path) -> list[Entry]:
     """The whole entries of a cache folder, the least recently used first."""
     found = []
+    for path in (cache / FUSING).glob("*.json"):
+        with contextlib.suppress(OSError):
+            found.append(Entry(path, path.stat().st_size, path.stat().st_mtime, is_data=False))
     for manifest in (cache / "arrays").glob(f"*/{MANIFEST}"):
         entry = manifest.parent
         if entry.name.startswith("."):
@@ -42,7 +53,7 @@ def prune(cache: Path, *, older_than: float | None = None, max_bytes: int | None
 
     Gives those that were removed. Safe beside workers: an entry is moved away whole, so that a reader finds all of it
     or nothing; what a process has mapped stays readable until it lets go; an entry that is being built is left alone.
-    What is wanted again is decoded again. Raises ``ValueError`` for a negative limit.
+    What is wanted again is decoded or measured again. Raises ``ValueError`` for a negative limit.
     """
     for name, limit in (("older_than", older_than), ("max_bytes", max_bytes)):
         if limit is not None and limit < 0:
@@ -53,11 +64,12 @@ def prune(cache: Path, *, older_than: float | None = None, max_bytes: int | None
     now = time.time()
     for entry in kept:
         old = older_than is not None and now - entry.used >= older_than
-        if (old or (max_bytes is not None and total > max_bytes)) and _remove(entry.path):
+        if (old or (max_bytes is not None and total > max_bytes)) and remove(entry):
             removed.append(entry)
             total -= entry.num_bytes
-    if (cache / "arrays").is_dir():
-        sweep(cache / "arrays")
+    for part in ("arrays", FUSING):
+        if (cache / part).is_dir():
+            sweep(cache / part)
     return removed
 
 
@@ -66,7 +78,18 @@ def _share(stat: os.stat_result) -> int:
     return stat.st_size // max(1, stat.st_nlink)
 
 
-def _remove(entry: Path) -> bool:
+def remove(entry: Entry) -> bool:
+    """Take an entry out of the cache, safely beside workers; whether it is gone."""
+    if entry.is_data:
+        return _remove_folder(entry.path)
+    try:
+        entry.path.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _remove_folder(entry: Path) -> bool:
     """Whether the entry is gone; not where a process is building it anew.
 
     Its lock, an empty file, stays: a second one beside it would let two in.

@@ -47,6 +47,10 @@ class Conditions(NamedTuple):
     precision: str
     scale: Callable[[Any], Any]
 
+    def cast(self) -> torch.autocast:
+        """Inside, torch computes in this precision where it holds that to be safe."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+
 
 def predict(
     predictor: Predictor,
@@ -121,8 +125,7 @@ def _inputs(pool: Pool, rows: Any, conditions: Conditions) -> Any:
 
 
 def _score(predictor: Predictor, x: Any, conditions: Conditions) -> torch.Tensor:
-    cast = conditions.precision == "bfloat16"
-    with torch.no_grad(), torch.autocast(conditions.device.type, torch.bfloat16, enabled=cast):
+    with torch.no_grad(), conditions.cast():
         scores = predictor(x)
     if not isinstance(scores, torch.Tensor):
         raise TrialError(f"the predictor gave a {type(scores).__name__}; expected a tensor of scores [B, C]")

@@ -23,6 +23,7 @@ from tlbench.api.trials import Choice, Trial, canonical
 from tlbench.data.cache import DataCache, domain_hash
 from tlbench.data.inputs import fits, resize
 from tlbench.data.rows import Rows
+from tlbench.data.soundness import require_sound
 from tlbench.errors import StoreError, TrialError
 from tlbench.execution.switches import Switches
 from tlbench.plugins import Plugins
@@ -99,6 +100,7 @@ class Bench:
         """Load a data set the first time; afterwards only its description is in memory."""
         if choice.digest not in self._loaded:
             domain: Domain = self.plugins.instantiate("datasets", choice).load(self.cache)
+            require_sound(domain, choice.label)
             content = domain_hash(domain)
             self._keep(domain, content, None)
             shell = {name: Split(np.empty((0, *domain.shape.dims)), np.empty(0, np.int64)) for name in domain.splits}
@@ -174,10 +176,13 @@ class Bench:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial")
         state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-        save_file(state, partial, {"about": json.dumps(dict(about))})
-        digest = hashlib.blake2b(partial.read_bytes(), digest_size=16).hexdigest()
-        size = partial.stat().st_size
-        partial.replace(path)
+        try:
+            save_file(state, partial, {"about": json.dumps(dict(about))})
+            digest = hashlib.blake2b(partial.read_bytes(), digest_size=16).hexdigest()
+            size = partial.stat().st_size
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)  # on a full disk, half a file takes the room of a record
         return {"file": f"weights/{path.name}", "bytes": size, "blake2b": digest}
 
     def load_weights(self, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

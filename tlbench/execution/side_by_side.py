@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tlbench.api.trials import canonical
+from tlbench.data.entries import FUSING
 from tlbench.execution.environment import device_state
 from tlbench.execution.trial import run_trial
 from tlbench.training.fused_tape import Seed
@@ -44,7 +45,7 @@ def run_together(trials: Sequence[Trial], bench: Bench, log: Callable[[Trial], N
     """
     members = [_Member(trial, bench, says=log is not None) for trial in trials]
     turn = log or (lambda trial: None)
-    decide = Measured(Path(bench.spec["cache"]) / "fusing", str(bench.spec["device"]), int(bench.spec["threads"]))
+    decide = Measured(Path(bench.spec["cache"]) / FUSING, str(bench.spec["device"]), int(bench.spec["threads"]))
     ours = generators()
     with bench.at_home():
         for member in members:
@@ -160,7 +161,7 @@ class Measured:
     """Whether fusing pays, by a measurement that is kept for each shape, device and version of torch.
 
     Kept, for the last digits of a result depend on it: the same command is to decide the same. Bounded by the number of
-    distinct trainings, at some hundred bytes each.
+    distinct trainings, at some hundred bytes each; `tlbench cache prune` removes those that were not used for long.
     """
 
     def __init__(self, folder: Path, device: str, threads: int) -> None:
@@ -176,6 +177,8 @@ class Measured:
         path = self._folder / f"{hashlib.blake2b(canonical(key).encode(), digest_size=16).hexdigest()}.json"
         try:
             gain = self.kept(path)
+            with contextlib.suppress(OSError):  # a cache that is only read
+                os.utime(path)  # when it was last used, for whoever makes room
         except (OSError, ValueError, KeyError, TypeError):
             gain = measure()
             with contextlib.suppress(OSError):  # without a place to keep it, it is measured again

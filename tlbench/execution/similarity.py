@@ -75,11 +75,10 @@ def backbone_of(fitted: Any, models: ModelFactory) -> Found | str:
 def _features(net: nn.Module, pool: Pool, rows: Array, block: int, conditions: Conditions) -> Array:
     """Features float32 [N, D] of one block, averaged over space or tokens."""
     parts = []
-    cast = conditions.precision == "bfloat16"
     for begin in range(0, len(rows), CHUNK):
         chosen = rows[begin : begin + CHUNK]
         x = {k: v[chosen] for k, v in pool.x.items()} if isinstance(pool.x, Mapping) else pool.x[chosen]
-        with torch.no_grad(), torch.autocast(conditions.device.type, torch.bfloat16, enabled=cast):
+        with torch.no_grad(), conditions.cast():
             out = features_at(net, conditions.scale(to_tensors(x, conditions.device)), block)
         parts.append(out.float().cpu().numpy())
     return np.concatenate(parts)

@@ -9,7 +9,6 @@ Dimension key:  E episodes  N support examples  Q queries  D features  W ways  U
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -47,14 +46,13 @@ def scores_together(
     episodes, shape, device = problem.episodes, problem.episodes.shape, conditions.device
     support_EN, query_EQ = (rows[list(indices)] for rows in (episodes.support_rows, episodes.query_rows))
     labels_N = torch.arange(shape.ways, device=device).repeat_interleave(shape.shots)
-    cast = conditions.precision == "bfloat16"
 
     def embedded(x: object) -> Tensor:
         with torch.no_grad():
             return adaptable.embed(x)
 
     def predicted(function: Callable[[object], Tensor], x: object) -> Tensor:
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16) if cast else nullcontext():
+        with torch.no_grad(), conditions.cast():
             return function(x)
 
     one = embedded(_inputs(episodes.support, support_EN[0, :1], conditions))

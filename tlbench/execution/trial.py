@@ -25,7 +25,7 @@ from tlbench.api.trials import PRETRAINED, Trial
 from tlbench.api.types import Adaptable, Start
 from tlbench.data.inputs import scaling
 from tlbench.data.pools import difference
-from tlbench.errors import SkipTrial, TlbenchError, TrialError
+from tlbench.errors import SkipTrial, TlbenchError, TrialError, is_full
 from tlbench.evaluation.judging import needs_group
 from tlbench.evaluation.predict import Conditions, curve_rows
 from tlbench.execution.clock import Clocks, now, peaks, reset_peaks
@@ -64,13 +64,16 @@ def run_trial(trial: Trial, bench: Bench) -> Record:
         status, reason = Status.SKIPPED, str(error)
     except Interrupted:
         status, reason = Status.INTERRUPTED, "stopped on request; the same command goes on from here"
-    except TlbenchError as error:
-        status, reason = Status.FAILED, str(error)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and bench.stop():
             raise  # the user's second Ctrl-C; without a first, it is the plugin's own doing
-        traceback.print_exc()
-        status, reason = Status.FAILED, f"{type(error).__name__}: {first_line(error)}{where(error)}"
+        if is_full(error):  # no fault of the trial's: the same command is to try it again
+            status, reason = Status.INTERRUPTED, f"{first_line(error)}. Make room and run the same command again."
+        elif isinstance(error, TlbenchError):
+            status, reason = Status.FAILED, str(error)
+        else:
+            traceback.print_exc()
+            status, reason = Status.FAILED, f"{type(error).__name__}: {first_line(error)}{where(error)}"
         if is_out_of_memory(error):
             status, reason = Status.OOM, f"out of memory: {first_line(error)}{where(error)}"
     while bench.cache.warnings:
@@ -150,7 +153,7 @@ def _attempt(trial: Trial, bench: Bench, clocks: Clocks, found: dict[str, Any]) 
             parts.recipe,
             parts.start,
             problem.num_classes,
-            _extras(parts.strategy, problem),
+            _extras(parts.strategy, problem, found["data"].get("source", {}).get("classes")),
             bench,
             Conditions(bench.device, parts.recipe.precision, scaling(models.transform, bench.device)),
         )
@@ -280,13 +283,14 @@ def _check_spaces(source: Sequence[int], target: Domain, so: str) -> None:
         raise SkipTrial(f"source and target have different feature spaces, {tuple(source)} and {dims}; {so}")
 
 
-def _extras(strategy: Any, problem: Problem) -> Extras:
+def _extras(strategy: Any, problem: Problem, source_classes: int | None) -> Extras:
     """What the strategy may see beside pools; only what it declared."""
     needs = strategy.needs
     return Extras(
         attributes=problem.class_attributes if "class_attributes" in needs else {},
         graphs=problem.graphs if "graphs" in needs else {},
         episode=problem.episodes.shape if problem.episodes is not None else None,
+        source_classes=source_classes,
     )
 
 

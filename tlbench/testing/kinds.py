@@ -17,7 +17,8 @@ from tlbench.api.recipe import Recipe
 from tlbench.api.records import Record, Status
 from tlbench.api.trials import Choice, Plan, Trial, canonical
 from tlbench.data.cache import DataCache
-from tlbench.errors import SkipTrial
+from tlbench.data.soundness import require_sound
+from tlbench.errors import DataError, SkipTrial
 from tlbench.models.factory import ModelFactory
 from tlbench.testing.classes import check_class
 from tlbench.testing.toys import CPU, few_labels
@@ -69,31 +70,22 @@ def check_dataset(dataset: Any, *, data_root: Path | None = None, base: Path | N
         caches = [DataCache(Path(folder), data_root, base or Path(folder), None) for _ in range(2)]
         domain: Domain = dataset.load(caches[0])
         again: Domain = dataset.load(caches[1])
-        assert {"train", "test"} <= set(domain.splits), (
-            f"a domain needs train and test splits; this one has {sorted(domain.splits)}"
-        )
+        for each in (domain, again):
+            try:
+                require_sound(each, str(dataset.name), thorough=True)
+            except DataError as error:
+                raise AssertionError(str(error)) from error
+        assert set(domain.splits) == set(again.splits), "the splits differ between two loads"
         arrays: list[Array] = []
         for name, split in domain.splits.items():
-            assert split.y.dtype == np.int64, f"labels of {name} are {split.y.dtype}, expected int64"
-            assert len(split) > 0, f"the split {name} is empty"
-            assert split.y.min() >= 0, f"the split {name} has negative labels"
-            assert split.y.max() < domain.num_classes, (
-                f"the split {name} has labels beyond its {domain.num_classes} classes"
-            )
-            assert np.array_equal(split.y, again.splits[name].y), f"the labels of {name} differ between two loads"
-            for x, other in zip(_parts(split), _parts(again.splits[name]), strict=True):
-                assert len(x) == len(split.y), f"{name} has {len(x)} examples and {len(split.y)} labels"
-                expected = np.uint8 if domain.kind == "image" else np.float32
-                assert x.dtype == expected or isinstance(split.x, Mapping), (
-                    f"{name} is {x.dtype}, expected {expected.__name__}"
-                )
-                assert np.isfinite(x).all(), f"{name} has values that are not finite"
-                assert np.array_equal(x, other), f"the examples of {name} differ between two loads"
-            shape = tuple(_parts(split)[0].shape[1:])
-            assert shape == domain.shape.dims, (
-                f"examples of {name} have shape {shape}, those of train {domain.shape.dims}"
-            )
-            arrays += [*_parts(split), split.y, *_checked_group(domain, name, again.splits[name])]
+            other = again.splits[name]
+            assert np.array_equal(split.y, other.y), f"the labels of {name} differ between two loads"
+            pairs = zip(_parts(split), _parts(other), strict=True)
+            assert all(np.array_equal(x, y) for x, y in pairs), f"the examples of {name} differ between two loads"
+            arrays += [*_parts(split), split.y]
+            if split.group is not None and other.group is not None:
+                assert np.array_equal(split.group, other.group), f"the groups of {name} differ between two loads"
+                arrays.append(split.group)
         for i, x in enumerate(arrays):
             assert not any(np.shares_memory(x, other) for other in arrays[i + 1 :]), "two splits share memory"
         # memory-mapped arrays go with the folder
@@ -106,24 +98,6 @@ def check_dataset(dataset: Any, *, data_root: Path | None = None, base: Path | N
             for n, s in domain.splits.items()
         }
         return dataclasses.replace(domain, splits=splits)
-
-
-def _checked_group(domain: Domain, name: str, again: Split) -> list[Array]:
-    """The groups of a split's examples, where the data set declares any."""
-    split = domain.splits[name]
-    assert (split.group is None) == (not domain.group_names), (
-        "groups of examples go into every split, and their names into `group_names`"
-    )
-    if split.group is None:
-        return []
-    assert split.group.dtype == np.int64, f"the groups of {name} are {split.group.dtype}, expected int64"
-    assert split.group.shape == split.y.shape, f"{name} has {len(split.group)} groups and {len(split.y)} labels"
-    count = len(domain.group_names)
-    assert split.group.min() >= 0, f"the split {name} has negative groups"
-    assert split.group.max() < count, f"the split {name} has groups beyond its {count} names"
-    assert again.group is not None, f"the groups of {name} are gone at the second load"
-    assert np.array_equal(split.group, again.group), f"the groups of {name} differ between two loads"
-    return [split.group]
 
 
 def _parts(split: Split | Pool) -> list[Array]:

@@ -201,7 +201,10 @@ def fit(
         judge=judge_of({"accuracy": Accuracy()}, Conditions(CPU, "float32", scaling(models.transform, CPU))),
         stop=stop,
         extras=Extras(
-            problem.class_attributes, problem.graphs, problem.episodes.shape if problem.episodes is not None else None
+            problem.class_attributes,
+            problem.graphs,
+            problem.episodes.shape if problem.episodes is not None else None,
+            toy.source.num_classes,
         ),
     )
     return Fit(strategy.fit(ctx), ctx, tape, problem)

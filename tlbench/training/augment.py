@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tlbench.training.sending import sent
-from tlbench.training.transforms import colour_jitter, random_grey, resized_crop
+from tlbench.training.transforms import HUE, colour_jitter, random_grey, resized_crop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +24,8 @@ def augmentation(name: str, seed: int, transform: InputTransform | None = None) 
     ``name`` says what is done, joined by ``-``:
     ``crop`` pads an eighth of the side by reflection and cuts a random window of the old size; ``resized-crop`` takes a
     window of 8 to 100 % of the area and resizes it; ``flip`` mirrors each image left to right with probability one
-    half; ``colour`` changes brightness, contrast and saturation by up to 40 %; ``grey`` takes the colours of one image
-    in five. Inputs that are no images pass as they are.
+    half; ``colour`` changes brightness, contrast and saturation by up to 40 %, and with ``hue`` the hue by up to a
+    tenth of a turn; ``grey`` takes the colours of one image in five. Inputs that are no images pass as they are.
 
     ``transform`` says how the values were scaled, for colours are changed on the scale of [0, 1]. What crop and flip
     draw does not depend on what is done beside them.
@@ -49,7 +49,7 @@ def augmentation(name: str, seed: int, transform: InputTransform | None = None) 
             mean_K11, std_K11 = x.new_tensor(mean)[:, None, None], x.new_tensor(std)[:, None, None]
             x = x * std_K11 + mean_K11
             if "colour" in name:
-                x = colour_jitter(x, _generator(seed, step, "colour"))
+                x = colour_jitter(x, _generator(seed, step, "colour"), HUE if "hue" in name else 0.0)
             if "grey" in name:
                 x = random_grey(x, _generator(seed, step, "grey"))
             x = (x - mean_K11) / std_K11

@@ -25,6 +25,7 @@ from tlbench.errors import BudgetError, SkipTrial, TrialError, unknown
 from tlbench.models.blocks import features_at
 from tlbench.training.ahead import chunks, first_of
 from tlbench.training.augment import augmentation
+from tlbench.training.calls import require_takes
 from tlbench.training.compiling import compiled
 from tlbench.training.loop import Phase, play
 from tlbench.training.moves import autocast
@@ -105,6 +106,7 @@ class Extras:
     attributes: Mapping[str, Array] = field(default_factory=dict)
     graphs: Mapping[str, Graph] = field(default_factory=dict)
     episode: EpisodeShape | None = None
+    source_classes: int | None = None
 
 
 @dataclass(eq=False)
@@ -146,6 +148,10 @@ class TrialContext:
 
     def classes(self, pool: str) -> int:
         return self._pool(pool).num_classes
+
+    @property
+    def source_classes(self) -> int | None:
+        return self.extras.source_classes
 
     def shape(self, pool: str) -> Shape:
         x = self._pool(pool).x
@@ -291,6 +297,7 @@ class TrialContext:
             )
         if steps > self.steps_left:
             raise BudgetError(f"asked for {steps} steps of training, but {self.steps_left} of {self.budget} are left")
+        require_takes(turns)
         session, budget = self.session, self.allowance
         trial = budget.branches_from
         phase = Phase(

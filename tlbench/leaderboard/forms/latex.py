@@ -1,6 +1,7 @@
 """LaTeX: a table for a paper from each group of the board, with intervals, and names made harmless.
 
-The tables need the package booktabs and compile with pdfTeX, XeTeX and LuaTeX.
+The tables need the package booktabs and compile with pdfTeX, XeTeX and LuaTeX. One of more rows than a page holds is a
+longtable, which needs that package and pages of one column.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from tlbench.leaderboard.model import Group, Row
 
 WIDEST = 36
+MOST_ROWS = 40
+"""Rows of a floating table, which cannot go on on the next page."""
 DAGGER = r"\textsuperscript{\(\dagger\)}"
 NONE = "--"
 END = r" \\"
@@ -85,13 +88,15 @@ def _escaped(c: str) -> str:
 
 
 def to_latex(board: Leaderboard) -> str:
-    """A floating table for each group that has rows, with a caption that says what, on how much and how sure."""
-    tables = [
-        line
-        for i, group in enumerate((g for g in board.groups if g.rows), 1)
-        for line in ("", *_table(board, group, i))
-    ]
-    return "\n".join([r"% Written by tlbench. In the preamble: \usepackage{booktabs}", *tables]) + "\n"
+    """A table for each group that has rows, with a caption that says what, on how much and how sure.
+
+    It floats, but for one of more than ``MOST_ROWS`` rows, which is broken across pages.
+    """
+    groups = [g for g in board.groups if g.rows]
+    tables = [line for i, group in enumerate(groups, 1) for line in ("", *_table(board, group, i))]
+    is_long = any(len(group.rows) > MOST_ROWS for group in groups)
+    packages = r"\usepackage{booktabs,longtable}, and pages of one column" if is_long else r"\usepackage{booktabs}"
+    return "\n".join([f"% Written by tlbench. In the preamble: {packages}", *tables]) + "\n"
 
 
 def _table(board: Leaderboard, group: Group, index: int) -> list[str]:
@@ -123,25 +128,50 @@ def _table(board: Leaderboard, group: Group, index: int) -> list[str]:
         for row in (*rows, *references)
     ]
     aside = [r"\midrule"] if rows and references else []
+    top = [r"\toprule", " & ".join(head) + END, *([rule, " & ".join(below) + END] if judged else []), r"\midrule"]
+    lines = [*body[: len(rows)], *aside, *body[len(rows) :]]
+    caption, label = _caption(board, group, ahead), rf"\label{{tab:transfer-{index}}}"
+    if len(group.rows) > MOST_ROWS:
+        return _long(align, top, lines, caption, label)
     return [
         r"\begin{table}",
         r"\centering",
         r"\setlength{\belowcaptionskip}{6pt}",
-        rf"\caption{{{_caption(board, group, ahead)}}}",
-        rf"\label{{tab:transfer-{index}}}",
+        rf"\caption{{{caption}}}",
+        label,
         r"\footnotesize",
         r"\setlength{\tabcolsep}{3pt}",
         rf"\begin{{tabular}}{{@{{}}{align}@{{}}}}",
-        r"\toprule",
-        " & ".join(head) + END,
-        *([rule, " & ".join(below) + END] if judged else []),
-        r"\midrule",
-        *body[: len(rows)],
-        *aside,
-        *body[len(rows) :],
+        *top,
+        *lines,
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
+    ]
+
+
+def _long(align: str, top: Sequence[str], lines: Sequence[str], caption: str, label: str) -> list[str]:
+    """The same table over as many pages as it takes, its head on each."""
+    return [
+        r"\begingroup",
+        r"\footnotesize",
+        r"\setlength{\tabcolsep}{3pt}",
+        r"\setlength{\LTcapwidth}{\textwidth}",
+        rf"\begin{{longtable}}{{@{{}}{align}@{{}}}}",
+        rf"\caption{{{caption}}}",
+        label,
+        r"\\",
+        *top,
+        r"\endfirsthead",
+        r"\caption[]{(continued)}",
+        r"\\",
+        *top,
+        r"\endhead",
+        r"\bottomrule",
+        r"\endfoot",
+        *lines,
+        r"\end{longtable}",
+        r"\endgroup",
     ]
 
 
