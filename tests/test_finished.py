@@ -14,7 +14,8 @@ import pytest
 from tlbench import finished
 from tlbench.leaderboard import index
 from tlbench.plugins import Plugins
-from tlbench.results.store import RunFolder, to_line
+from tlbench.results.lines import to_line
+from tlbench.results.store import RunFolder
 from tlbench.run import Options, Outcome, Run
 from tlbench.watch import EventWatcher
 

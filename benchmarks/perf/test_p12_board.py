@@ -34,9 +34,9 @@ from tlbench.leaderboard import index
 from tlbench.plugins import Plugins
 from tlbench.reports import board_of
 from tlbench.results import scan
-from tlbench.results.reading import START
+from tlbench.results.lines import START, from_line, to_line
 from tlbench.results.scan import BUFFER
-from tlbench.results.store import RunFolder, from_line, last_of_each, to_line
+from tlbench.results.store import RunFolder, last_of_each
 from tlbench.results.typed import _Record
 from tlbench.results.valid import of_one_content
 

@@ -32,7 +32,8 @@ from tlbench.execution.environment import cpu_name, git_state
 from tlbench.leaderboard import index
 from tlbench.plan.build import build
 from tlbench.plugins import Plugins
-from tlbench.results.store import RunFolder, to_line
+from tlbench.results.lines import to_line
+from tlbench.results.store import RunFolder
 from tlbench.run import Options, Outcome, Run
 from tlbench.suite.load import load
 from tlbench.watch import EventWatcher

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 
 from tlbench.leaderboard import board, index, pairing
+from tlbench.leaderboard.compact import Texts
 from tlbench.leaderboard.pairing import Pairing, pair
 from tlbench.leaderboard.statistics import CurveGains
-from tlbench.leaderboard.table import Table, Texts
+from tlbench.leaderboard.table import Table
 from tlbench.loading import loaded
 from tlbench.plugins import Plugins
-from tlbench.results.store import RunFolder, to_line
+from tlbench.results.lines import to_line
+from tlbench.results.store import RunFolder
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 

@@ -11,9 +11,9 @@ import pytest
 
 from tlbench.api.records import Record
 from tlbench.api.trials import Trial
-from tlbench.results.facts import Taker
+from tlbench.results.lines import checksum, from_line
 from tlbench.results.reading import BULKY, PlainTrials, Reader, trials_of, with_trial
-from tlbench.results.store import _checksum, from_line
+from tlbench.results.taking import Taker
 from tlbench.results.typed import Lines
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
@@ -28,7 +28,7 @@ def lines(run: str) -> list[bytes]:
 
 def signed(body: str) -> bytes:
     """A line whose checksum is right, whatever is in it."""
-    return f'{{"check":"{_checksum(body)}","record":{body}}}'.encode()
+    return f'{{"check":"{checksum(body)}","record":{body}}}'.encode()
 
 
 def outcome(read: Any, line: bytes) -> Any:

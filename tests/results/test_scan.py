@@ -18,7 +18,8 @@ from tlbench.loading import _from_facts, _text, loaded
 from tlbench.plugins import Plugins
 from tlbench.reports import board_of
 from tlbench.results import scan
-from tlbench.results.store import RunFolder, to_line
+from tlbench.results.lines import to_line
+from tlbench.results.store import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,8 @@ import pytest
 
 from tlbench.api.records import RECORD_VERSION, Record, Status
 from tlbench.errors import StoreError
-from tlbench.results.store import RunFolder, check_key, from_line, to_line
+from tlbench.results.lines import from_line, to_line
+from tlbench.results.store import RunFolder, check_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,7 +194,8 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing_that_was_written(make: A
         from pathlib import Path
         from tlbench.api.records import Record
         from tlbench.errors import StoreError
-        from tlbench.results.store import RunFolder, to_line
+        from tlbench.results.store import RunFolder
+        from tlbench.results.lines import to_line
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         record = Record.from_json(json.load(sys.stdin))
         room = int(2.5 * len(to_line(record).encode()))

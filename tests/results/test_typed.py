@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tlbench.results.facts import AXES, PLACES, SINGLE, Facts, Taker
+from tlbench.results.facts import AXES, PLACES, SINGLE, Facts
 from tlbench.results.reading import FAULTS, Reader
+from tlbench.results.taking import Taker
 from tlbench.results.typed import Lines
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from tlbench.api.trials import Choice, Trial
 from tlbench.loading import loaded
 from tlbench.plan.build import build as plan
 from tlbench.plugins import Plugins
-from tlbench.results.store import RunFolder, to_line
+from tlbench.results.lines import to_line
+from tlbench.results.store import RunFolder
 from tlbench.site import build
 from tlbench.suite.load import load
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -103,3 +104,13 @@ def _when(times: Sequence[str]) -> str:
     if first.date() == last.date():
         return f"{first:%Y-%m-%d %H:%M} to {last:%H:%M}{zone}"
     return f"{first:%Y-%m-%d} to {last:%Y-%m-%d}{zone}"
+
+
+def device_of(environment: Mapping[str, Any]) -> str:
+    """The device fingerprint as a text for people: rates are compared only where it is the same."""
+    device = environment.get("device", "")
+    if isinstance(device, Mapping):
+        if "fingerprint" in device:
+            return str(device["fingerprint"])
+        return json.dumps(dict(device), sort_keys=True, default=str)
+    return str(device) or "unknown device"

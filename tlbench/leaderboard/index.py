@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tlbench.leaderboard.compact import Keys, Texts
 from tlbench.leaderboard.overlap import Overlap
 from tlbench.leaderboard.pairing import Pairing
 from tlbench.leaderboard.statistics import CurveGains
-from tlbench.leaderboard.table import NUMBERS, Axis, Keys, Table, Texts
+from tlbench.leaderboard.table import NUMBERS, Axis, Table
 from tlbench.results.facts import AXES
 
 if TYPE_CHECKING:

@@ -6,24 +6,26 @@ A leaderboard is made from a ``Table`` alone; ``columnar`` makes one from record
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlbench.api.records import Record, Status
 from tlbench.api.trials import Choice, Trial
-from tlbench.leaderboard.conditions import conditions
+from tlbench.leaderboard.compact import Keys, Texts
+from tlbench.leaderboard.conditions import conditions, device_of
 from tlbench.leaderboard.overlap import Overlap, overlaps
 from tlbench.leaderboard.retention import retentions
 from tlbench.leaderboard.view import View, in_order, joint
-from tlbench.results.facts import AXES, OK, STATUSES, Facts, device_of, facts_of
-from tlbench.results.facts import seconds as seconds
+from tlbench.results.facts import AXES, OK, STATUSES, Facts
+from tlbench.results.taking import facts_of
+from tlbench.results.taking import seconds as seconds
 
 if TYPE_CHECKING:
     from array import array
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -54,76 +56,6 @@ class Axis:
     labels: tuple[str, ...]
     names: tuple[str, ...]
     params: tuple[Mapping[str, Any], ...]
-
-
-class Keys(Sequence[str]):
-    """Keys of trials, 16 bytes each, as texts of 32 digits when they are asked for."""
-
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-
-    @classmethod
-    def of(cls, keys: Sequence[str]) -> Keys:
-        return keys if isinstance(keys, Keys) else cls(bytes.fromhex("".join(keys)))
-
-    def __len__(self) -> int:
-        return len(self.content) // 16
-
-    @overload
-    def __getitem__(self, at: int) -> str: ...
-    @overload
-    def __getitem__(self, at: slice) -> tuple[str, ...]: ...
-    def __getitem__(self, at: int | slice) -> str | tuple[str, ...]:
-        if isinstance(at, slice):
-            return tuple(self)[at]
-        place = range(len(self))[at]  # also from the end; raises IndexError
-        return self.content[16 * place : 16 * place + 16].hex()
-
-    def __iter__(self) -> Iterator[str]:
-        digits = self.content.hex()
-        return (digits[i : i + 32] for i in range(0, len(digits), 32))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and tuple(self) == tuple(other)
-
-    def __hash__(self) -> int:
-        return hash(tuple(self))
-
-
-class Texts(Sequence[str]):
-    """Texts of which many are the same: those that there are, and the place [N] of each.
-
-    Raises ``ValueError`` where a place is none.
-    """
-
-    def __init__(self, distinct: Sequence[str], places: Ints) -> None:
-        if len(places) and not 0 <= places.min() <= places.max() < len(distinct):
-            raise ValueError(f"places from {places.min()} to {places.max()} in {len(distinct)} texts")
-        self.distinct, self.places = tuple(distinct), places
-
-    @classmethod
-    def of(cls, texts: Iterable[str]) -> Texts:
-        if isinstance(texts, Texts):
-            return texts
-        known: dict[str, int] = {}
-        places = [known.setdefault(text, len(known)) for text in texts]
-        return cls(tuple(known), np.array(places, dtype=np.int64))
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    @overload
-    def __getitem__(self, at: int) -> str: ...
-    @overload
-    def __getitem__(self, at: slice) -> Texts: ...
-    def __getitem__(self, at: int | slice) -> str | Texts:
-        return Texts(self.distinct, self.places[at]) if isinstance(at, slice) else self.distinct[self.places[at]]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and tuple(self) == tuple(other)
-
-    def __hash__(self) -> int:
-        return hash(tuple(self))
 
 
 @dataclass(frozen=True, eq=False)

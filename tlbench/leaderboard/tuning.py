@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tlbench.leaderboard.table import MISSING, Axis, Table, Texts
+from tlbench.leaderboard.compact import Texts
+from tlbench.leaderboard.table import MISSING, Axis, Table
 
 if TYPE_CHECKING:
     from tlbench.leaderboard.statistics import Ints

@@ -18,8 +18,9 @@ from tlbench.leaderboard.text import clean
 from tlbench.publish.privacy import Kept, paths_in, public, shortened
 from tlbench.results import verify
 from tlbench.results.integrity import MOST_JSON, contents, digests
+from tlbench.results.lines import to_line
 from tlbench.results.predictions import path_of
-from tlbench.results.store import RunFolder, to_line
+from tlbench.results.store import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

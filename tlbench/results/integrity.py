@@ -18,7 +18,8 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from tlbench.api.records import RECORD_VERSION, Record
 from tlbench.api.trials import Trial
 from tlbench.errors import StoreError
-from tlbench.results.store import RunFolder, checked_body, no_number
+from tlbench.results.lines import checked_body, no_number
+from tlbench.results.store import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

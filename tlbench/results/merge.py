@@ -16,9 +16,10 @@ from tlbench.api.records import Record, Status
 from tlbench.api.trials import Choice, Trial
 from tlbench.errors import StoreError
 from tlbench.results.integrity import Contents, Fault, Line, content_hash, contents, read
+from tlbench.results.lines import to_line
 from tlbench.results.protocol import Side, refusals
 from tlbench.results.sameness import compare
-from tlbench.results.store import last_of_each, to_line
+from tlbench.results.store import last_of_each
 from tlbench.results.versions import Renaming, code_of, tags
 
 if TYPE_CHECKING:

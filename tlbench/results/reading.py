@@ -2,7 +2,7 @@
 
 A line is cut at names of fields, in the order in which they are written. Where every piece between two cuts is one JSON
 value, the cuts were right, as JSON is read in one way only; where one is not (a name stood deeper, or the order is
-another), the line is read as a whole, by ``store.from_line``, which also says what is wrong with it.
+another), the line is read as a whole, by ``lines.from_line``, which also says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ from pydantic_core import from_json
 from tlbench.api.records import RECORD_VERSION, Record, Status
 from tlbench.api.trials import Choice, Trial
 from tlbench.collector import many_objects
-
-HEAD, NECK = b'{"check":"', b'","record":'
-START = len(HEAD) + 24 + len(NECK)
+from tlbench.results.lines import HEAD, NECK, START, from_line
 
 
 class Cut(Exception):
@@ -50,8 +48,6 @@ class Reader:
 
     def record(self, line: bytes) -> Record:
         """The record of a line. Raises ``ValueError``, ``TypeError``, ``KeyError`` and the like where it is none."""
-        from tlbench.results.store import from_line
-
         try:
             return self._record(line)
         except (*FAULTS, Cut):

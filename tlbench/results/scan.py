@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tlbench.collector import many_objects
-from tlbench.results.facts import Facts, Taker, joined
+from tlbench.results.facts import Facts, joined
 from tlbench.results.reading import FAULTS, Reader, fault
+from tlbench.results.taking import Taker
 from tlbench.results.typed import Lines
 
 if TYPE_CHECKING:

@@ -29,6 +29,7 @@ from typing import IO, TYPE_CHECKING, Any
 from tlbench.api.records import Record, Status
 from tlbench.collector import many_objects
 from tlbench.errors import StoreError
+from tlbench.results.lines import to_line
 from tlbench.results.reading import FAULTS, Reader, fault, trials_of
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from tlbench.api.trials import Trial
 
 _KEY = re.compile(r"[0-9a-f]{32}")
-_HEAD = re.compile(r'\{"check":"([0-9a-f]{24})","record":')
 
 
 def check_key(key: str) -> str:
@@ -46,34 +46,6 @@ def check_key(key: str) -> str:
     if not _KEY.fullmatch(key):
         raise StoreError(f"{key!r} is not a trial's key: 32 hexadecimal digits")
     return key
-
-
-def to_line(record: Record) -> str:
-    """One line of JSON with a checksum over the rest; ends in a newline."""
-    body = json.dumps(record.to_json(), separators=(",", ":"), allow_nan=False)
-    return f'{{"check":"{_checksum(body)}","record":{body}}}\n'
-
-
-def from_line(line: str) -> Record:
-    """The inverse of ``to_line``. Raises ``ValueError`` where the line is damaged or no record."""
-    return Record.from_json(json.loads(checked_body(line), parse_constant=no_number))
-
-
-def checked_body(line: str) -> str:
-    """The record's JSON in a line whose checksum is right. Raises ``ValueError``."""
-    found = _HEAD.match(line)
-    line = line.rstrip("\n")
-    if found is None or not line.endswith("}"):
-        raise ValueError("not a record")
-    body = line[found.end() : -1]
-    if _checksum(body) != found[1]:
-        raise ValueError("the checksum does not match: the line was changed or damaged")
-    return body
-
-
-def no_number(constant: str) -> None:
-    """Refuses NaN and infinities, which Python's JSON reads and JSON does not have. Raises ``ValueError``."""
-    raise ValueError(f"{constant} is no number of JSON")
 
 
 def last_of_each(lines: Iterable[Record]) -> dict[str, Record]:
@@ -86,10 +58,6 @@ def last_of_each(lines: Iterable[Record]) -> dict[str, Record]:
             continue
         found[record.key] = record
     return found
-
-
-def _checksum(body: str) -> str:
-    return hashlib.blake2b(body.encode(), digest_size=12).hexdigest()
 
 
 @dataclass

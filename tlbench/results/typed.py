@@ -14,12 +14,15 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from tlbench.api.records import RECORD_VERSION, Status, scored
-from tlbench.results.facts import NOTHING, PLACE, step_of
-from tlbench.results.reading import BETWEEN, FAULTS, HEAD, MOST_AXES, NECK, START, Cut
+from tlbench.results.facts import NOTHING, PLACE
+from tlbench.results.lines import HEAD, NECK, START
+from tlbench.results.reading import BETWEEN, FAULTS, MOST_AXES, Cut
+from tlbench.results.taking import step_of
 
 if TYPE_CHECKING:
-    from tlbench.results.facts import Row, Taker
+    from tlbench.results.facts import Row
     from tlbench.results.reading import Reader
+    from tlbench.results.taking import Taker
 
 _EMPTY, _NONE = Raw(b"{}"), Raw(b"null")
 _OK = str(Status.OK)
@@ -96,7 +99,7 @@ class _Beginning(NamedTuple):
 
 
 class _Data(NamedTuple):
-    """What a record says of its data; ``steps``: ``facts.step_of`` by pool and examples of the curve."""
+    """What a record says of its data; ``steps``: ``taking.step_of`` by pool and examples of the curve."""
 
     place: int
     said: Any
@@ -226,7 +229,7 @@ class Lines:
 
 
 def _number(value: float | None) -> float:
-    """As ``facts.number``: the decoder takes finite numbers only."""
+    """As ``taking.number``: the decoder takes finite numbers only."""
     return math.nan if value is None else value
 
 

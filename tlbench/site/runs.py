@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlbench.api.trials import Trial
 from tlbench.leaderboard.forms import files
-from tlbench.results.store import from_line
+from tlbench.results.lines import from_line
 from tlbench.results.verify import standing
 from tlbench.site.encode import Slugs, bounded, name, prose
 from tlbench.site.place import way
