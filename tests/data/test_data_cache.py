@@ -355,6 +355,10 @@ def test_the_command_tells_and_makes_room(tmp_path: Path, capsys: pytest.Capture
     assert [p for p in (tmp_path / "cache" / "arrays").iterdir() if p.is_dir()] == paths[2:]
     assert cli.main(["cache", "info", "--json", "--cache", str(tmp_path / "none")]) == 0
     assert json.loads(capsys.readouterr().out)["entries"] == 0
+    assert cli.main(["cache", "verify", "--cache", str(tmp_path / "none")]) == 1, (
+        "a slip is not taken for a sound cache"
+    )
+    assert "no such folder" in capsys.readouterr().err
 
 
 def test_measurements_of_fusing_are_told_and_go_as_the_data_go(

@@ -79,6 +79,8 @@ def _verify(args: argparse.Namespace) -> int:
     from tlbench.data.entries import entries, remove
 
     folder = cache_folder(args.cache)
+    if args.cache is not None and not folder.is_dir():
+        raise TlbenchError(f"--cache {folder}: no such folder")
     there = entries(folder)
     found = damaged(folder)
     removed = [remove(entry) if args.prune else False for entry, _ in found]
