@@ -272,6 +272,7 @@ def test_a_new_plugin_is_written_where_it_was_asked_for(here: Path, tlbench: Any
         ("run tiny.yaml --threads 0", ["--threads 0: must be at least 1"]),
         ("run tiny.yaml --timeout 0", ["--timeout 0", "must be positive"]),
         ("run tiny.yaml --memory-limit -1", ["--memory-limit -1", "must be positive"]),
+        ("run tiny.yaml --cache-limit 0", ["--cache-limit 0", "must be positive"]),
         ("run tiny.yaml --data-root nowhere", ["--data-root nowhere: no such folder"]),
         ("run tiny.yaml --executor worker", ["unknown executor 'worker'", "Did you mean 'workers'?"]),
         ("run tiny.yaml --device cuba", ["--device cuba", "auto, cpu, cuda or cuda:N"]),

@@ -66,6 +66,7 @@ class Options:
     timeout: float | None = None
     retry_failed: bool = False
     memory_limit: int | None = None
+    cache_limit: int | None = None
     checkpoint_seconds: float = 20.0
     save_predictions: bool = False
     switches: Switches = field(default_factory=Switches)
@@ -273,6 +274,7 @@ class Run:
             device=device,
             threads=self.options.threads,
             memory_limit=self.options.memory_limit,
+            cache_limit=self.options.cache_limit,
             checkpoint_seconds=self.options.checkpoint_seconds,
             save_predictions=self.options.save_predictions,
             switches=asked.on(device),

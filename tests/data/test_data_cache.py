@@ -361,6 +361,46 @@ def test_the_command_tells_and_makes_room(tmp_path: Path, capsys: pytest.Capture
     assert "no such folder" in capsys.readouterr().err
 
 
+def test_a_cache_with_a_limit_makes_room_for_what_is_written_and_not_of_it(tmp_path: Path) -> None:
+    _, paths = three_entries(tmp_path)
+    size = entries(tmp_path / "cache")[0].num_bytes
+    limited = DataCache(tmp_path / "cache", None, tmp_path, limit=int(2.5 * size))
+    oldest = limited.arrays("key 3", Builder())  # used now: the one of two days ago goes first
+    limited.arrays("key 0", Builder())
+    there = [entry.path for entry in entries(tmp_path / "cache")]
+    assert len(there) == 2
+    assert there[0] == paths[0]
+    assert not set(paths[1:]) & set(there)
+    limited.limit = 1
+    new = limited.arrays("key -1", Builder())
+    assert len(entries(tmp_path / "cache")) == 1, "what was just written stays, however little it is"
+    assert {name: array.tolist() for name, array in oldest.items()} == {name: a.tolist() for name, a in new.items()}
+    again = Builder()
+    limited.arrays("key -1", again)
+    assert again.calls == 0
+
+
+def test_a_run_within_a_small_cache_says_what_one_without_a_limit_says(tmp_path: Path) -> None:
+    from tlbench.results.store import RunFolder
+
+    (tmp_path / "suite.yaml").write_text(
+        "tlbench: 1\nname: small\nsources: [digits]\n"
+        "targets: [{name: digits, shift: rotated}, {name: digits, shift: noisy}]\n"
+        "tasks: [{name: fine-tuning, labels: 5}]\nbackbones: [{name: mlp, hidden: [8]}]\n"
+        "strategies: [fine-tune]\nseeds: 1\nrecipe: {steps: 4, curve_points: 1}\n"
+    )
+    found = []
+    for name, limit in (("limited", ["--cache-limit", "1e-9"]), ("whole", [])):
+        where = ["--cache", str(tmp_path / name), "--out", str(tmp_path / f"{name}-run"), "--device", "cpu"]
+        words = ["run", str(tmp_path / "suite.yaml"), "--no-plugins", "--executor", "in-process", "--quiet"]
+        assert cli.main([*words, *where, *limit]) == 0
+        records = RunFolder.open(tmp_path / f"{name}-run").records()
+        found.append({key: (str(r.status), r.metrics) for key, r in records.items()})
+    assert found[0] == found[1]
+    assert {status for status, _ in found[0].values()} == {"ok"}
+    assert len(entries(tmp_path / "limited")) == 1 < len(entries(tmp_path / "whole"))
+
+
 def test_measurements_of_fusing_are_told_and_go_as_the_data_go(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -60,6 +60,10 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="run folder (default: runs/NAME-OF-THE-SUITE)")
     parser.add_argument("--data-root", type=Path, help="folder whose owner/name folders stand in for the hub")
     parser.add_argument("--cache", type=Path, help="folder for decoded data (default: the user's cache folder)")
+    words = (
+        "most that the cache folder may hold: what was not used for longest goes when more is kept (default: no limit)"
+    )
+    parser.add_argument("--cache-limit", type=float, metavar="GIB", help=words)
     parser.add_argument("--executor", default="workers", help="who runs the trials (see `tlbench list executors`)")
     parser.add_argument("--workers", type=int, help="trials at once (default: one for each GPU, or for each core)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
@@ -85,8 +89,9 @@ def _options(args: argparse.Namespace) -> Options:
         raise TlbenchError(f"--workers {args.workers}: must be at least 1")
     if args.timeout is not None and not args.timeout > 0:
         raise TlbenchError(f"--timeout {args.timeout:g}: must be positive")
-    if args.memory_limit is not None and not args.memory_limit > 0:
-        raise TlbenchError(f"--memory-limit {args.memory_limit:g}: must be positive")
+    for option, gib in (("--memory-limit", args.memory_limit), ("--cache-limit", args.cache_limit)):
+        if gib is not None and not gib > 0:
+            raise TlbenchError(f"{option} {gib:g}: must be positive")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", args.device):
         raise TlbenchError(f"--device {args.device}: must be auto, cpu, cuda or cuda:N")
     more = {name.replace("-", "_"): True for name in getattr(args, "more", [])}
@@ -100,7 +105,8 @@ def _options(args: argparse.Namespace) -> Options:
         threads=args.threads,
         timeout=args.timeout,
         retry_failed=getattr(args, "retry_failed", False),
-        memory_limit=int(args.memory_limit * 2**30) if args.memory_limit is not None else None,
+        memory_limit=None if args.memory_limit is None else int(args.memory_limit * 2**30),
+        cache_limit=None if args.cache_limit is None else int(args.cache_limit * 2**30),
         save_predictions=args.save_predictions,
         switches=Switches.plain() if getattr(args, "plain", False) else Switches(**more),
     )

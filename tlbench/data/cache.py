@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlbench.data.disk import alone, read, write
+from tlbench.data.entries import prune
 from tlbench.data.rows import pieces
 from tlbench.errors import DataError
 
@@ -34,6 +35,8 @@ class DataCache:
                       read batch by batch. ``None``: 80 % of what is free when it is asked for
     ``warnings``      what went wrong without stopping anything, one text each
     ``keep``          ``False``: nothing is read from the folder or written to it; arrays are built at each call
+    ``limit``         bytes that the folder may hold: when more is written, what was not used for longest goes, never
+                      what was just written; what is in use stays readable. ``None``: no limit
     """
 
     folder: Path
@@ -42,6 +45,7 @@ class DataCache:
     memory_limit: int | None = None
     warnings: list[str] = field(default_factory=list)
     keep: bool = True
+    limit: int | None = None
     _begun: list[Path] | None = field(default=None, repr=False)
     """Folders with files that ``build`` fills, while it does."""
 
@@ -66,9 +70,13 @@ class DataCache:
             with self._filled() as begun:
                 built = {name: _contiguous(array) for name, array in build().items()}
                 try:
-                    return write(entry, key, built, begun)
+                    written = write(entry, key, built, begun)
                 except OSError as error:
                     self._stays(error)
+                else:
+                    if self.limit is not None:
+                        prune(self.folder, max_bytes=self.limit, spare=entry)
+                    return written
         return _read_only(built)
 
     def empty(self, shape: tuple[int, ...], dtype: Any, what: str) -> Array:

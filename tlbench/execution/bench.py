@@ -72,7 +72,12 @@ class Bench:
         data_root = Path(spec["data_root"]) if spec["data_root"] else None
         self.switches = Switches.of(spec)
         self.cache = DataCache(
-            Path(spec["cache"]), data_root, self.base, spec["memory_limit"], keep=self.switches.decoded
+            Path(spec["cache"]),
+            data_root,
+            self.base,
+            spec["memory_limit"],
+            keep=self.switches.decoded,
+            limit=spec["cache_limit"],
         )
         self.device = torch.device(spec["device"])
         self.features = FeatureCache() if self.switches.features else FeatureCache(0)
@@ -209,6 +214,7 @@ def make_spec(
     threads: int = 1,
     shared: bool = False,
     memory_limit: int | None = None,
+    cache_limit: int | None = None,
     checkpoint_seconds: float = 20.0,
     save_predictions: bool = False,
     switches: Switches = Switches(),  # noqa: B008 (frozen)
@@ -226,6 +232,7 @@ def make_spec(
         "threads": threads,
         "shared": shared,
         "memory_limit": memory_limit,
+        "cache_limit": cache_limit,
         "checkpoint_seconds": checkpoint_seconds,
         "save_predictions": save_predictions,
         "switches": switches.to_json(),
