@@ -136,7 +136,8 @@ def _from_facts(
     facts = joined([facts for facts, _ in found])
     rows: dict[str, int] = {}
     for i, plan in enumerate(plans):
-        rows.update(current(facts, last_of_each(facts, range(ends[i], ends[i + 1])), plan))
+        its = current(facts, last_of_each(facts, range(ends[i], ends[i + 1])), plan)
+        rows = rows | its if rows else its
     kept, changed = of_one_content(facts, np.fromiter(rows.values(), dtype=np.int64, count=len(rows)))
     curved = np.array(facts.curved, dtype=np.int64)[kept]
     curved = curved[curved >= 0]

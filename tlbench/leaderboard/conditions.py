@@ -14,6 +14,8 @@ from tlbench.leaderboard.text import clean
 from tlbench.leaderboard.view import in_order
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from tlbench.leaderboard.view import View
 
 SOFTWARE = ("tlbench", "python", "torch", "timm", "numpy", "scikit-learn")
@@ -38,7 +40,7 @@ def conditions(view: View, metric: str, devices: Sequence[str]) -> tuple[tuple[s
     of_trials = Counter(environment[trials].tolist())
     shared = sum(n for place, n in of_trials.items() if _mapping(facts.environments[place].get("device")).get("shared"))
     every = [(facts.environments[place], count) for place, count in uses.items()]
-    times = [t for column in (facts.started, facts.finished) for t in {column[i] for i in rows.tolist()} if t]
+    times = [end for column in (facts.started, facts.finished) for end in _ends(column, rows)]
     suites = in_order(np.array(facts.suite, dtype=np.int64)[rows])
     found = {
         "suite": _listed(facts.suites[place] for place in suites),
@@ -89,6 +91,12 @@ def _commit(git: object) -> str:
     if not isinstance(git, Mapping) or not git.get("commit"):
         return ""
     return str(git["commit"])[:12] + (" with local changes" if git.get("dirty") else "")
+
+
+def _ends(column: Sequence[str], rows: NDArray[np.int64]) -> list[str]:
+    """The first and the last text of these rows, in the order of texts, but for empty ones."""
+    found = list(filter(None, column if len(rows) == len(column) else [column[i] for i in rows.tolist()]))
+    return [min(found), max(found)] if found else []
 
 
 def _when(times: Sequence[str]) -> str:

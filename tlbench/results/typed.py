@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tlbench.results.taking import Taker
 
 _EMPTY, _NONE = Raw(b"{}"), Raw(b"null")
+_SEED = BETWEEN["seed"]
 _OK = str(Status.OK)
 _PLACES = {str(status): place for status, place in PLACE.items()}
 _NOWHERE: list[float | None] = []
@@ -90,12 +91,17 @@ class _Record(Struct, gc=False, frozen=True, forbid_unknown_fields=True):
     version: int = RECORD_VERSION
 
 
-class _Beginning(NamedTuple):
-    """What trials share that are the same up to their seed; ``ends``: the place of what follows it, by its bytes."""
+class _Beginning:
+    """What trials share that are the same up to their seed; ``ends``: the place of what follows it, by its bytes.
 
-    axes: tuple[int, ...]
-    rule: Any
-    ends: dict[bytes, int]
+    ``next``: what stood in the line after one of these the last time; seeds often go through a matrix in one order.
+    """
+
+    __slots__ = ("axes", "ends", "next", "rule", "text")
+
+    def __init__(self, text: bytes, axes: tuple[int, ...], rule: Any, ends: dict[bytes, int]) -> None:
+        self.text, self.axes, self.rule, self.ends = text, axes, rule, ends
+        self.next: _Beginning | None = None
 
 
 class _Data(NamedTuple):
@@ -113,6 +119,7 @@ class Lines:
         self._taker, self._reader, self._metric = taker, reader, taker.facts.metric
         self._decode = msgspec.json.Decoder(_Record).decode
         self._beginnings: dict[bytes, _Beginning] = {}
+        self._before = _Beginning(b"", (), None, {})
         self._ends: dict[str, dict[bytes, int]] = {}
         self._data: dict[bytes, _Data] = {}
         self._steps: dict[bytes, tuple[int, list[Any]]] = {}
@@ -194,18 +201,24 @@ class Lines:
 
     def _trial(self, text: bytes) -> tuple[tuple[int, ...], Any, int, int]:
         """Places on the axes, rule of selection, seed, and place of all the rest."""
-        cut = text.find(BETWEEN["seed"])
-        beginning, after = text[:cut], cut + len(BETWEEN["seed"])
+        before = self._before
+        known = before.next
+        if known is not None and text.startswith(known.text):  # far cheaper than to hash it
+            after = len(known.text)
+        else:
+            after = text.find(_SEED) + len(_SEED)
+            known = before.next = self._beginnings.get(text[:after])
         end = text.find(BETWEEN["parents"], after)
-        known = self._beginnings.get(beginning)
-        if known is not None and (rest := known.ends.get(text[end:])) is not None:
-            return known.axes, known.rule, int(text[after:end]), rest
+        if known is not None:
+            self._before = known
+            if (rest := known.ends.get(text[end:])) is not None:
+                return known.axes, known.rule, int(text[after:end]), rest
         trial = self._reader.trial(text)
         axes, rule, rest = self._taker.axes(trial), trial["recipe"]["params"].get("selection"), self._taker.rest(trial)
         if known is None and len(self._beginnings) < MOST_AXES:
             # Where this cut is not the right one, no number stands between it and an end that is kept.
             ends = self._ends.setdefault(trial["kind"], {})
-            known = self._beginnings[beginning] = _Beginning(axes, rule, ends)
+            known = self._beginnings[text[:after]] = _Beginning(text[:after], axes, rule, ends)
         if known is not None and end >= 0 and list(_whole(b"{" + text[end + 1 :])) == _LAST:
             known.ends[text[end:]] = rest
         return axes, rule, int(trial["seed"]), rest
