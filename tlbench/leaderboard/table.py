@@ -234,15 +234,17 @@ def _reasons(facts: Facts, rows: Ints, rest: Ints, others: Sequence[str]) -> Tex
 def _curves(facts: Facts, rows: Ints, n: int) -> tuple[Floats, Floats]:
     """Steps and scores of the learning curves [n, P], padded with NaN; ``rows`` first."""
     at, points = _taken(facts.curve, rows), _taken(facts.points, rows)
-    starts = np.cumsum(np.array(facts.points, dtype=np.int64)) - np.array(facts.points, dtype=np.int64)
-    starts = starts[rows]
     width = int(points.max(initial=0))
     curve_steps, curve_scores = np.full((n, width), np.nan), np.full((n, width), np.nan)
     flat = np.array(facts.curve_scores, dtype=np.float64)
-    for many in np.unique(points[at >= 0]).tolist():
-        mine = np.flatnonzero((at >= 0) & (points == many))
-        for block in (mine[i : i + 65536] for i in range(0, len(mine), 65536)):
-            curve_scores[block, :many] = flat[starts[block, None] + np.arange(many)]
+    if _all(rows, facts):  # one curve stands behind the other
+        curve_scores[: len(rows)][np.arange(width) < points[:, None]] = flat
+    else:
+        starts = (np.cumsum(np.array(facts.points, dtype=np.int64)) - np.array(facts.points, dtype=np.int64))[rows]
+        for many in np.unique(points[at >= 0]).tolist():
+            mine = np.flatnonzero((at >= 0) & (points == many))
+            for block in (mine[i : i + 65536] for i in range(0, len(mine), 65536)):
+                curve_scores[block, :many] = flat[starts[block, None] + np.arange(many)]
     for place in in_order(at):
         if place >= 0:
             steps = facts.steps[place]

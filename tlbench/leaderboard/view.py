@@ -26,15 +26,22 @@ class View:
     ok: NDArray[np.bool_]
 
 
-def in_order(places: NDArray[np.int64]) -> list[int]:
-    """The different places, in the order in which they come."""
-    distinct, first = np.unique(places, return_index=True)
-    found: list[int] = distinct[np.argsort(first)].tolist()
-    return found
-
-
 DENSE = 2**24
 """Numbers up to which a table of all is cheaper than sorting."""
+
+
+def in_order(places: NDArray[np.int64]) -> list[int]:
+    """The different places, in the order in which they come."""
+    low, high = (int(places.min()), int(places.max())) if len(places) else (0, -1)
+    if high - low >= DENSE:
+        distinct, first = np.unique(places, return_index=True)
+    else:
+        at = np.full(high - low + 1, -1, dtype=np.int64)
+        at[places[::-1] - low] = np.arange(len(places) - 1, -1, -1)  # backwards, so that the first of equal ones stays
+        distinct = np.flatnonzero(at >= 0)
+        first, distinct = at[distinct], distinct + low
+    found: list[int] = distinct[np.argsort(first)].tolist()
+    return found
 
 
 def ranked(code: NDArray[np.int64]) -> NDArray[np.int64]:
