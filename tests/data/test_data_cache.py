@@ -380,6 +380,18 @@ def test_a_cache_with_a_limit_makes_room_for_what_is_written_and_not_of_it(tmp_p
     assert again.calls == 0
 
 
+def test_a_limit_takes_no_measurement_for_last_digits_depend_on_it(tmp_path: Path) -> None:
+    from tlbench.execution.side_by_side import Measured
+
+    decide = Measured(tmp_path / "cache" / "fusing", "cpu", 1)
+    assert decide({"seeds": 2}, lambda: 2.0)
+    limited = DataCache(tmp_path / "cache", None, tmp_path, limit=1)
+    for key in ("a", "b"):
+        limited.arrays(key, Builder())
+    assert [entry.is_data for entry in entries(tmp_path / "cache")].count(True) == 1
+    assert decide({"seeds": 2}, lambda: 0.0), "kept, and so not measured again"
+
+
 def test_a_run_within_a_small_cache_says_what_one_without_a_limit_says(tmp_path: Path) -> None:
     from tlbench.results.store import RunFolder
 

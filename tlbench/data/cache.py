@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlbench.data.disk import alone, read, write
+from tlbench.data.disk import alone, folder_name, read, write
 from tlbench.data.entries import prune
 from tlbench.data.rows import pieces
 from tlbench.errors import DataError
@@ -59,7 +59,7 @@ class DataCache:
         """
         if not self.keep:
             return _read_only({name: _contiguous(array) for name, array in build().items()})
-        entry = self.folder / "arrays" / hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
+        entry = self.folder / "arrays" / folder_name(key)
         if (found := read(entry, key)) is not None:
             with contextlib.suppress(OSError):  # a cache that is only read
                 os.utime(entry)  # when it was last used, for whoever makes room
@@ -75,7 +75,8 @@ class DataCache:
                     self._stays(error)
                 else:
                     if self.limit is not None:
-                        prune(self.folder, max_bytes=self.limit, spare=entry)
+                        # Measurements stay: they are next to nothing, and last digits depend on them.
+                        prune(self.folder, max_bytes=self.limit, spare=lambda e: not e.is_data or e.path == entry)
                     return written
         return _read_only(built)
 

@@ -5,12 +5,11 @@ A run does not: a file of the size and time with which it was written counts as 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from tlbench.data.disk import FORMAT, MANIFEST, hash_of
+from tlbench.data.disk import FORMAT, MANIFEST, folder_name, hash_of
 from tlbench.data.entries import Entry, entries
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def _fault_of_data(folder: Path, known: dict[tuple[int, int], str]) -> str | Non
         return f"{MANIFEST} cannot be understood"
     if version != FORMAT:
         return None  # of another version of tlbench, which will know
-    if hashlib.blake2b(key.encode(), digest_size=16).hexdigest() != folder.name:
+    if folder_name(key) != folder.name:
         return f"{MANIFEST} is of another entry"
     for name, file, num_bytes, digest in stated:
         path = folder / file

@@ -143,6 +143,11 @@ def sweep(folder: Path) -> None:
                     shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
 
 
+def folder_name(key: str) -> str:
+    """What the folder of the entry with this key is called."""
+    return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
+
+
 def hash_of(path: Path) -> str:
     """The BLAKE2b hash of a file, as a manifest has it."""
     with path.open("rb") as file:

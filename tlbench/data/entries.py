@@ -13,6 +13,7 @@ from tlbench.data.disk import MANIFEST, sweep
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -49,14 +50,18 @@ def entries(cache: Path) -> list[Entry]:
 
 
 def prune(
-    cache: Path, *, older_than: float | None = None, max_bytes: int | None = None, spare: Path | None = None
+    cache: Path,
+    *,
+    older_than: float | None = None,
+    max_bytes: int | None = None,
+    spare: Callable[[Entry], bool] = lambda entry: False,
 ) -> list[Entry]:
     """Remove entries unused for ``older_than`` seconds, then the least recently used until ``max_bytes`` hold the rest.
 
-    The entry ``spare`` stays. Gives those that were removed. Safe beside workers: an entry is moved away whole, so that
-    a reader finds all of it or nothing; what a process has mapped stays readable until it lets go; an entry that is
-    being built is left alone. What is wanted again is decoded or measured again. Raises ``ValueError`` for a negative
-    limit.
+    What ``spare`` says yes to stays. Gives those that were removed. Safe beside workers: an entry is moved away whole,
+    so that a reader finds all of it or nothing; what a process has mapped stays readable until it lets go; an entry
+    that is being built is left alone. What is wanted again is decoded or measured again. Raises ``ValueError`` for a
+    negative limit.
     """
     for name, limit in (("older_than", older_than), ("max_bytes", max_bytes)):
         if limit is not None and limit < 0:
@@ -67,7 +72,7 @@ def prune(
     now = time.time()
     for entry in kept:
         old = older_than is not None and now - entry.used >= older_than
-        if (old or (max_bytes is not None and total > max_bytes)) and entry.path != spare and remove(entry):
+        if (old or (max_bytes is not None and total > max_bytes)) and not spare(entry) and remove(entry):
             removed.append(entry)
             total -= entry.num_bytes
     for part in ("arrays", FUSING):
