@@ -13,7 +13,17 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 
-class Keys(Sequence[str]):
+class _Column(Sequence[str]):
+    """Equal to every sequence of the same texts."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+
+class Keys(_Column):
     """Keys of trials, 16 bytes each, as texts of 32 digits when they are asked for."""
 
     def __init__(self, content: bytes) -> None:
@@ -40,14 +50,8 @@ class Keys(Sequence[str]):
         digits = self.content.hex()
         return (digits[i : i + 32] for i in range(0, len(digits), 32))
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and tuple(self) == tuple(other)
 
-    def __hash__(self) -> int:
-        return hash(tuple(self))
-
-
-class Texts(Sequence[str]):
+class Texts(_Column):
     """Texts of which many are the same: those that there are, and the place [N] of each.
 
     Raises ``ValueError`` where a place is none.
@@ -75,9 +79,3 @@ class Texts(Sequence[str]):
     def __getitem__(self, at: slice) -> Texts: ...
     def __getitem__(self, at: int | slice) -> str | Texts:
         return Texts(self.distinct, self.places[at]) if isinstance(at, slice) else self.distinct[self.places[at]]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and tuple(self) == tuple(other)
-
-    def __hash__(self) -> int:
-        return hash(tuple(self))

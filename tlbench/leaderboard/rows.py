@@ -48,7 +48,8 @@ def assemble(
     compared = np.concatenate([s.compared for s in selected])
     weight = np.concatenate([s.weight for s in selected])
     source, target = table.codes["source"][members], table.codes["target"][members]
-    unit = joint([row, source, target])
+    ids = joint([source, target])
+    unit = joint([row, ids])
     # A pair with compared cells is made of those alone; one without is made of what it has, and does not count.
     unit = ranked(unit)
     touched = np.bincount(unit, compared, minlength=int(unit.max()) + 1) > 0
@@ -103,7 +104,6 @@ def assemble(
     gaps = [f.gap for f in found]
     _ends_of_the_gap(table, selected, gaps)
 
-    ids = joint([source, target])
     member_rows = np.argsort(row, kind="stable")
     member_edges = np.searchsorted(row[member_rows], np.arange(offsets[-1] + 1))
     sources, targets = table.axes["source"].labels, table.axes["target"].labels

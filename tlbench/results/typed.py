@@ -17,7 +17,7 @@ from tlbench.api.records import RECORD_VERSION, Status, scored
 from tlbench.results.facts import NOTHING, PLACE
 from tlbench.results.lines import HEAD, NECK, START
 from tlbench.results.reading import BETWEEN, FAULTS, MOST_AXES, Cut
-from tlbench.results.taking import step_of
+from tlbench.results.taking import number, step_of
 
 if TYPE_CHECKING:
     from tlbench.results.facts import Row
@@ -164,21 +164,21 @@ class Lines:
                     place, scores = at, curve.scores
                 if curve.validation and rule != "oracle" and curve.selected in steps:
                     chosen = steps.index(curve.selected)
-                    validation = _number(curve.validation[chosen]) if chosen < len(curve.validation) else math.nan
+                    validation = number(curve.validation[chosen]) if chosen < len(curve.validation) else math.nan
             size = curve.examples if curve is not None else None
             step = about.steps.get((pool, size))
             if step is None:
                 step = about.steps[pool, size] = step_of(about.said, pool, size)
             rates, memory = said.throughput or _NO_RATES, said.memory
             numbers = (
-                _number(metrics[pool].get(metric)),
+                number(metrics[pool].get(metric)),
                 step,
-                _number(rates.training.median) if rates.training is not None else math.nan,
-                _number(rates.inference.median) if rates.inference is not None else math.nan,
-                _number(memory.peak_allocated or memory.peak_rss),
+                number(rates.training.median) if rates.training is not None else math.nan,
+                number(rates.inference.median) if rates.inference is not None else math.nan,
+                number(memory.peak_allocated or memory.peak_rss),
                 total,
                 validation,
-                _number(metrics["source"].get(metric)) if "source" in metrics else math.nan,
+                number(metrics["source"].get(metric)) if "source" in metrics else math.nan,
             )
         return (
             said.key,
@@ -239,11 +239,6 @@ class Lines:
             steps = self._reader.shared(text)
             known = self._steps[text] = (self._taker.steps(steps), steps)
         return known
-
-
-def _number(value: float | None) -> float:
-    """As ``taking.number``: the decoder takes finite numbers only."""
-    return math.nan if value is None else value
 
 
 def _whole(text: bytes) -> dict[str, Any]:
